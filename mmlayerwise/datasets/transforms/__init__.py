@@ -1,0 +1,1 @@
+"""Transforms the toolboxes lack."""

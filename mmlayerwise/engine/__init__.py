@@ -1,0 +1,1 @@
+"""Adapters from mmengine to the measure, forward learning and compression."""

@@ -1,0 +1,1 @@
+"""Backbones the toolboxes lack."""

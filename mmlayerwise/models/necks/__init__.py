@@ -1,0 +1,1 @@
+"""Necks the toolboxes lack."""

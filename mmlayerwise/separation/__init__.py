@@ -1,0 +1,1 @@
+"""Separation analysis of layers; needs torch and numpy only."""
