@@ -16,7 +16,8 @@ from mmlayerwise.version import __version__
 ops.install()
 
 if find_spec('mmengine') is not None:
-    from mmlayerwise import compat, registry
+    from mmlayerwise import compat
+    from mmlayerwise import registry as registry  # children of mmengine's registries
 
     compat.install()
 
