@@ -7,6 +7,7 @@ Each function mends one thing that was seen to break and says which versions nee
 def install() -> None:
     """Apply every bridge; called once on import of the package."""
     allow_history_buffer()
+    find_configs_of_editable_installs()
 
 
 def allow_history_buffer() -> None:
@@ -19,3 +20,24 @@ def allow_history_buffer() -> None:
     from mmengine.logging import HistoryBuffer
 
     torch.serialization.add_safe_globals([HistoryBuffer])
+
+
+def find_configs_of_editable_installs() -> None:
+    """Let ``_base_ = 'package::...'`` reach a package installed with ``pip install -e``.
+
+    mmengine 0.10.7 looks for the package in site-packages, where an editable one is not.
+    """
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    from mmengine.config import config, utils
+    from mmengine.utils import get_installed_path
+
+    def get_importable_path(package: str) -> str:
+        path = Path(get_installed_path(package))
+        spec = None if path.exists() else find_spec(package)
+        return str(Path(spec.origin).parent if spec and spec.origin else path)
+
+    for module in (config, utils):
+        if hasattr(module, 'get_installed_path'):
+            module.get_installed_path = get_importable_path

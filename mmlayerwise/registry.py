@@ -4,6 +4,7 @@ Every registry names the package its components live in; mmengine imports that p
 config first names a type of this scope.
 """
 
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
@@ -15,6 +16,9 @@ from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
 
 SCOPE = 'mmlayerwise'
+
+# mmengine resolves `_base_ = 'package::...'` for the packages in this table only.
+MODULE2PACKAGE[SCOPE] = SCOPE
 
 # Networks and their parts, losses, data preprocessors.
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope=SCOPE, locations=['mmlayerwise.models'])
