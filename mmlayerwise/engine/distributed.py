@@ -1,0 +1,103 @@
+"""Distributed jobs on machines without an accelerator, which mmengine does not start by itself."""
+
+import datetime
+import os
+import subprocess
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.model import revert_sync_batchnorm
+from torch import distributed, nn
+
+# Environment variables in which a launcher tells a process its place.
+_PLACE = {
+    'slurm': {
+        'RANK': 'SLURM_PROCID',
+        'WORLD_SIZE': 'SLURM_NTASKS',
+        'LOCAL_RANK': 'SLURM_LOCALID',
+    },
+    'mpi': {
+        'RANK': 'OMPI_COMM_WORLD_RANK',
+        'WORLD_SIZE': 'OMPI_COMM_WORLD_SIZE',
+        'LOCAL_RANK': 'OMPI_COMM_WORLD_LOCAL_RANK',
+    },
+}
+_DEFAULT_TIMEOUT_SECONDS = 1800
+
+
+def adapt_to_cpu(cfg: Config) -> list[str]:
+    """Change a distributed config so that it runs where there is no accelerator.
+
+    Args:
+        cfg: The config, changed in place: the backend becomes gloo, and the model wrapper is not
+            told of devices, as :class:`torch.nn.parallel.DistributedDataParallel` demands on a CPU.
+
+    Returns:
+        What was changed, for the log; empty for a single process or where an accelerator is.
+    """
+    if cfg.launcher == 'none' or get_device() != 'cpu':
+        return []
+    dist_cfg = cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})
+    asked = dist_cfg.get('backend', 'nccl')
+    dist_cfg.backend = 'gloo'
+    wrapper = cfg.get('model_wrapper_cfg') or {
+        'type': 'MMDistributedDataParallel',
+        'broadcast_buffers': False,
+        'find_unused_parameters': cfg.get('find_unused_parameters', False),
+    }
+    cfg.model_wrapper_cfg = {**wrapper, 'device_ids': None}
+    if asked == 'gloo':
+        return ['No accelerator on this machine: the processes compute on the CPU.']
+    return [
+        f'No accelerator on this machine: the processes compute on the CPU and talk over gloo '
+        f'instead of {asked}.'
+    ]
+
+
+def init_gloo(cfg: Config) -> None:
+    """Join the process group over gloo, unless that has happened.
+
+    ``mmengine.dist.init_dist`` selects a CUDA device before it joins, whatever the backend.
+
+    Args:
+        cfg: The config; ``env_cfg.dist_cfg.timeout`` in seconds is honoured.
+
+    Raises:
+        KeyError: If the launcher that ``cfg.launcher`` names did not start this process.
+    """
+    if distributed.is_initialized():
+        return
+    for ours, theirs in _PLACE.get(cfg.launcher, {}).items():
+        os.environ[ours] = os.environ[theirs]
+    if cfg.launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
+        os.environ['MASTER_ADDR'] = _first_slurm_host()
+    os.environ.setdefault('MASTER_PORT', '29500')
+    seconds = cfg.env_cfg.dist_cfg.get('timeout', _DEFAULT_TIMEOUT_SECONDS)
+    distributed.init_process_group('gloo', timeout=datetime.timedelta(seconds=seconds))
+
+
+def revert_sync_batchnorm_on_cpu(model: nn.Module) -> list[str]:
+    """Replace synchronised batch normalisation, which torch computes on accelerators only.
+
+    Args:
+        model: The model, changed in place; it may be wrapped for distributed training already, as
+            the parameters stay the same objects.
+
+    Returns:
+        What was changed, for the log; empty where nothing had to be.
+    """
+    synchronised = [m for m in model.modules() if isinstance(m, nn.SyncBatchNorm)]
+    if not synchronised or next(model.parameters()).device != torch.device('cpu'):
+        return []
+    revert_sync_batchnorm(model)
+    return [
+        f'{len(synchronised)} SyncBN layers work as BN: each process normalises by its own batch, '
+        'because torch synchronises batch normalisation on accelerators only.'
+    ]
+
+
+def _first_slurm_host() -> str:
+    """Return the first host of the slurm job, on which rank 0 runs."""
+    command = ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0]
