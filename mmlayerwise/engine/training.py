@@ -18,7 +18,7 @@ def enable_amp(cfg: Config) -> None:
     Raises:
         UserError: If there is no accelerator, or the config has a wrapper other than mmengine's.
     """
-    if get_device() == 'cpu':
+    if get_device() in ('cpu', 'mps'):
         raise UserError(
             '--amp needs an accelerator, and none was found (mmengine trains in mixed precision on '
             'CUDA, NPU, MLU and MUSA devices); leave --amp out to train on the CPU'

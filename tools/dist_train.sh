@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Train on several devices with torchrun; without an accelerator, on several CPU processes.
+#
+#   tools/dist_train.sh CONFIG PROCESSES_PER_NODE [options of train.py]
+#
+# Environment, with defaults:
+#   NNODES=1 NODE_RANK=0 MASTER_ADDR=127.0.0.1 PORT=29500   the nodes and where they meet
+#   PYTHON=python                                           the interpreter
+set -euo pipefail
+
+if [ "$#" -lt 2 ]; then
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+fi
+CONFIG=$1
+PROCESSES=$2
+shift 2
+
+exec "${PYTHON:-python}" -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" \
+    --node-rank="${NODE_RANK:-0}" \
+    --master-addr="${MASTER_ADDR:-127.0.0.1}" \
+    --master-port="${PORT:-29500}" \
+    --nproc-per-node="$PROCESSES" \
+    "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "$@"
