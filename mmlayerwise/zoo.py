@@ -1,0 +1,171 @@
+"""Reads the model zoo: every system of the catalogue, with the configs of those that work.
+
+The list is ``model-index.yml`` and the metafiles it imports; its head documents the fields.
+"""
+
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import mmlayerwise
+from mmlayerwise.utils.errors import UserError
+
+# In a checkout `.mim` links to the repository's files; in a wheel it holds copies.
+INDEX = Path(mmlayerwise.__file__).parent / '.mim' / 'model-index.yml'
+TASKS = {
+    'det': 'detection',
+    'inst': 'instance segmentation',
+    'pan': 'panoptic segmentation',
+    'sem': 'semantic segmentation',
+    'cls': 'image classification',
+    'text': 'text classification',
+}
+STATUSES = ('works', 'to come')
+_ID_ORDER = 'DSIPC'
+
+
+@dataclass(frozen=True)
+class ZooModel:
+    """One config of a system that works.
+
+    Attributes:
+        name: File name of the config without ``.py``.
+        config: ``configs/<method>/<name>.py`` or, for a stock config, ``mmdet::...``, ``mmseg::...``.
+        parameters: Number of parameters, without buffers.
+        results: Results of our own runs: dicts of ``Task``, ``Dataset``, ``Metrics``, ``Evidence``.
+    """
+
+    name: str
+    config: str
+    parameters: int
+    results: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def config_path(self) -> Path:
+        """The config file, inside the installed package that ships it."""
+        package, _, path = self.config.rpartition('::')
+        if not package:
+            return INDEX.parent / path
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise UserError(f'{self.config}: the package {package!r} is not installed')
+        return Path(spec.origin).parent / '.mim' / 'configs' / path
+
+
+@dataclass(frozen=True)
+class ZooSystem:
+    """One row of the catalogue.
+
+    Attributes:
+        id: Its id in the catalogue, such as ``'D16'``.
+        name: The system's usual name.
+        task: One of :data:`TASKS`.
+        status: ``'works'`` or ``'to come'``.
+        paper: ``Title`` and, where there is an open one, ``URL``.
+        expected_parameters: Published count that a system to come will have to match.
+        models: Its configs, the main one first; empty for a system to come.
+    """
+
+    id: str
+    name: str
+    task: str
+    status: str
+    paper: dict[str, str]
+    expected_parameters: int | None = None
+    models: tuple[ZooModel, ...] = field(default=())
+
+    @property
+    def works(self) -> bool:
+        """Whether the system can be built, trained and measured today."""
+        return self.status == 'works'
+
+
+def load_zoo(index: str | Path = INDEX) -> list[ZooSystem]:
+    """Read the list.
+
+    Args:
+        index: The ``model-index.yml``; the files it imports lie relative to its folder.
+
+    Returns:
+        The systems, ordered by id: D, S, I, P, C, each by number.
+
+    Raises:
+        UserError: A file is missing or an entry is incomplete or contradicts another.
+    """
+    index = Path(index)
+    systems, models = [], {}
+    for path in _read(index)['Import']:
+        metafile = _read(index.parent / path)
+        for entry in metafile.get('Models') or ():
+            models.setdefault(_get(entry, 'In Collection', path), []).append(_model(entry, path))
+        systems += [(path, entry) for entry in _get(metafile, 'Collections', path)]
+    zoo = [_system(entry, tuple(models.pop(entry.get('Name'), ())), path) for path, entry in systems]
+    if models:
+        raise UserError(f'{index}: models of unknown collections: {", ".join(models)}')
+    _check_unique(index, 'catalogue id', [system.id for system in zoo])
+    _check_unique(index, 'collection', [system.name for system in zoo])
+    _check_unique(index, 'model', [model.name for system in zoo for model in system.models])
+    return sorted(zoo, key=lambda system: _sort_key(system.id))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f'cannot read the model zoo: {error}') from error
+    if not isinstance(content, dict):
+        raise UserError(f'{path}: expected a mapping, found {type(content).__name__}')
+    return content
+
+
+def _get(entry: dict[str, Any], key: str, path: str) -> Any:
+    if key not in entry:
+        raise UserError(f'{path}: {entry.get("Name", "the file")} has no {key!r}')
+    return entry[key]
+
+
+def _model(entry: dict[str, Any], path: str) -> ZooModel:
+    return ZooModel(
+        name=_get(entry, 'Name', path),
+        config=_get(entry, 'Config', path),
+        parameters=_get(_get(entry, 'Metadata', path), 'Parameters', path),
+        results=tuple(entry.get('Results') or ()),
+    )
+
+
+def _system(entry: dict[str, Any], models: tuple[ZooModel, ...], path: str) -> ZooSystem:
+    name = _get(entry, 'Name', path)
+    metadata = _get(entry, 'Metadata', path)
+    task, status = (_get(metadata, key, f'{path}: {name}') for key in ('Task', 'Status'))
+    if task not in TASKS:
+        raise UserError(f'{path}: {name} has Task {task!r}; choose from {", ".join(TASKS)}')
+    if status not in STATUSES:
+        raise UserError(f'{path}: {name} has Status {status!r}; choose from {", ".join(STATUSES)}')
+    if (status == 'works') != bool(models):
+        raise UserError(
+            f'{path}: {name} has Status {status!r} and {len(models)} models; a system works if and '
+            'only if it has a model'
+        )
+    return ZooSystem(
+        id=_get(metadata, 'Catalogue', f'{path}: {name}'),
+        name=name,
+        task=task,
+        status=status,
+        paper=entry.get('Paper') or {},
+        expected_parameters=metadata.get('Expected Parameters'),
+        models=models,
+    )
+
+
+def _check_unique(index: Path, kind: str, names: list[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise UserError(f'{index}: {kind} listed twice: {", ".join(repeated)}')
+
+
+def _sort_key(system_id: str) -> tuple[int, int, str]:
+    number = system_id[1:].rstrip('abcdefg')
+    return _ID_ORDER.index(system_id[0]), int(number), system_id[1 + len(number) :]
