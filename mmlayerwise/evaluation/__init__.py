@@ -1,1 +1,5 @@
 """Metrics the toolboxes lack."""
+
+from mmlayerwise.evaluation.metrics import Accuracy
+
+__all__ = ['Accuracy']

@@ -1,1 +1,5 @@
 """Image classifiers."""
+
+from mmlayerwise.models.classifiers.image_classifier import ImageClassifier
+
+__all__ = ['ImageClassifier']
