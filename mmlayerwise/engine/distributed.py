@@ -3,11 +3,14 @@
 import datetime
 import os
 import subprocess
+from collections.abc import Sequence
+from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.model import revert_sync_batchnorm
+from mmengine.logging import print_log
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.registry import MODEL_WRAPPERS
 from torch import distributed, nn
 
 # Environment variables in which a launcher tells a process its place.
@@ -26,6 +29,33 @@ _PLACE = {
 _DEFAULT_TIMEOUT_SECONDS = 1800
 
 
+@MODEL_WRAPPERS.register_module()
+class CPUDistributedDataParallel(MMDistributedDataParallel):
+    """Shares a model's gradients among processes that compute on the CPU.
+
+    Synchronised batch normalisation, which torch has for accelerators only, becomes the ordinary
+    one: each process normalises by its own batch. The log says so.
+
+    Args:
+        module: The model.
+        device_ids: Ignored; mmengine passes the device of an accelerator.
+        **kwargs: As for :class:`mmengine.model.MMDistributedDataParallel`.
+    """
+
+    def __init__(
+        self, module: nn.Module, device_ids: Sequence[int] | None = None, **kwargs: Any
+    ) -> None:
+        count = sum(isinstance(part, nn.SyncBatchNorm) for part in module.modules())
+        if count:
+            module = revert_sync_batchnorm(module)
+            print_log(
+                f'{count} SyncBN layers work as BN: each process normalises by its own batch, '
+                'because torch synchronises batch normalisation on accelerators only.',
+                'current',
+            )
+        super().__init__(module=module, device_ids=None, **kwargs)
+
+
 def adapt_to_cpu(cfg: Config) -> list[str]:
     """Change a distributed config so that it runs where there is no accelerator.
 
@@ -38,21 +68,19 @@ def adapt_to_cpu(cfg: Config) -> list[str]:
     """
     if cfg.launcher == 'none' or get_device() != 'cpu':
         return []
-    dist_cfg = cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})
-    asked = dist_cfg.get('backend', 'nccl')
-    dist_cfg.backend = 'gloo'
     wrapper = cfg.get('model_wrapper_cfg') or {
-        'type': 'MMDistributedDataParallel',
         'broadcast_buffers': False,
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
     }
+    if wrapper.get('type', 'MMDistributedDataParallel') == 'MMDistributedDataParallel':
+        wrapper = {**wrapper, 'type': 'CPUDistributedDataParallel'}
     cfg.model_wrapper_cfg = {**wrapper, 'device_ids': None}
-    if asked == 'gloo':
-        return ['No accelerator on this machine: the processes compute on the CPU.']
-    return [
-        f'No accelerator on this machine: the processes compute on the CPU and talk over gloo '
-        f'instead of {asked}.'
-    ]
+
+    dist_cfg = cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})
+    asked = dist_cfg.get('backend', 'nccl')
+    dist_cfg['backend'] = 'gloo'
+    note = 'No accelerator on this machine: the processes compute on the CPU'
+    return [f'{note}.' if asked == 'gloo' else f'{note} and talk over gloo instead of {asked}.']
 
 
 def init_gloo(cfg: Config) -> None:
@@ -75,26 +103,6 @@ def init_gloo(cfg: Config) -> None:
     os.environ.setdefault('MASTER_PORT', '29500')
     seconds = cfg.env_cfg.dist_cfg.get('timeout', _DEFAULT_TIMEOUT_SECONDS)
     distributed.init_process_group('gloo', timeout=datetime.timedelta(seconds=seconds))
-
-
-def revert_sync_batchnorm_on_cpu(model: nn.Module) -> list[str]:
-    """Replace synchronised batch normalisation, which torch computes on accelerators only.
-
-    Args:
-        model: The model, changed in place; it may be wrapped for distributed training already, as
-            the parameters stay the same objects.
-
-    Returns:
-        What was changed, for the log; empty where nothing had to be.
-    """
-    synchronised = [m for m in model.modules() if isinstance(m, nn.SyncBatchNorm)]
-    if not synchronised or next(model.parameters()).device != torch.device('cpu'):
-        return []
-    revert_sync_batchnorm(model)
-    return [
-        f'{len(synchronised)} SyncBN layers work as BN: each process normalises by its own batch, '
-        'because torch synchronises batch normalisation on accelerators only.'
-    ]
 
 
 def _first_slurm_host() -> str:

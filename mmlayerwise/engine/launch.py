@@ -10,7 +10,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmlayerwise.engine.distributed import adapt_to_cpu, init_gloo, revert_sync_batchnorm_on_cpu
+from mmlayerwise.engine.distributed import adapt_to_cpu, init_gloo
 from mmlayerwise.utils.errors import UserError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -111,10 +111,9 @@ def build_runner(cfg: Config) -> Runner:
         The runner, ready for ``train()`` or ``test()``.
     """
     notes = adapt_to_cpu(cfg)
-    if cfg.launcher != 'none' and notes:
+    if notes:
         init_gloo(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    notes += revert_sync_batchnorm_on_cpu(runner.model)
     for note in notes:
         runner.logger.info(note)
     return runner
@@ -130,8 +129,9 @@ def _configs_of(package: str) -> Path:
 
 def _suggest(path: Path) -> str:
     """Return the part of a message that names the files most like a missing one."""
-    names = [other.name for other in path.parent.glob('*.py')]
-    close = difflib.get_close_matches(path.name, names, n=3)
+    names = sorted(other.name for other in path.parent.glob('*.py'))
+    close = [name for name in names if name.startswith(path.stem)][:3]
+    close = close or difflib.get_close_matches(path.name, names, n=3)
     if close:
         return f'; did you mean {" or ".join(close)} in {path.parent}?'
     if not path.parent.is_dir():
