@@ -1,0 +1,126 @@
+"""One harness for every config of the zoo that works; a new one needs no new test.
+
+What is particular to a config, such as a delta that makes it small, stands in
+``tests/zoo/reductions.py``.
+"""
+
+import copy
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from mmlayerwise.zoo import ZooModel, ZooSystem, load_zoo
+from tests.zoo.batches import make_batch
+from tests.zoo.configs import build, load_config, reduce, scope_of, without_pretraining
+from tests.zoo.predictions import check_predictions, predicted_tensors
+from tests.zoo.reductions import REDUCTIONS, Reduction, reduction_for
+from tests.zoo.training import seed_everything, train
+
+ROWS = [(system, model) for system in load_zoo() for model in system.models]
+
+
+@dataclass
+class Trained:
+    """A small form of a row after a few steps, shared by the tests of the row."""
+
+    task: str
+    scope: str
+    config: dict
+    reduction: Reduction
+    batch: dict
+    model: nn.Module
+    losses: list[float]
+    reached: set[str]
+
+    def build(self, seed: int) -> nn.Module:
+        """Another model of the same config, randomly initialised."""
+        seed_everything(seed)
+        model = build(copy.deepcopy(self.config), self.scope)
+        model.init_weights()
+        return model
+
+    def predict(self, model: nn.Module) -> list:
+        """Predict on the batch that was trained on."""
+        model.eval()
+        seed_everything()
+        with torch.no_grad():
+            return model.test_step(copy.deepcopy(self.batch))
+
+
+@pytest.fixture(
+    scope='module',
+    params=[
+        # One worker takes all tests of a row, so that it is trained once.
+        pytest.param(row, id=f'{row[0].id}-{row[1].name}', marks=pytest.mark.xdist_group(row[1].name))
+        for row in ROWS
+    ],
+)
+def row(request: pytest.FixtureRequest) -> tuple[ZooSystem, ZooModel]:
+    return request.param
+
+
+@pytest.fixture(scope='module')
+def trained(row: tuple[ZooSystem, ZooModel]) -> Iterator[Trained]:
+    system, model = row
+    config, reduction = load_config(model), reduction_for(model.name, system.task)
+    state = Trained(
+        task=system.task,
+        scope=scope_of(config),
+        config=reduce(config, system.task, reduction),
+        reduction=reduction,
+        batch=make_batch(system.task, reduction.image_size),
+        model=nn.Identity(),
+        losses=[],
+        reached=set(),
+    )
+    with DefaultScope.overwrite_default_scope(state.scope):
+        state.model = state.build(seed=0)
+        state.losses, state.reached = train(state.model, state.batch, reduction.learning_rate)
+        yield state
+
+
+def test_full_size_parameter_count(row: tuple[ZooSystem, ZooModel]) -> None:
+    _, model = row
+    config = load_config(model)
+    with torch.device('meta'):
+        full_size = build(without_pretraining(config), scope_of(config))
+    assert sum(p.numel() for p in full_size.parameters()) == model.parameters
+
+
+def test_trains_on_a_repeated_batch(trained: Trained) -> None:
+    assert torch.tensor(trained.losses).isfinite().all()
+    assert trained.losses[-1] < trained.losses[0]
+
+
+def test_every_parameter_receives_a_gradient(trained: Trained) -> None:
+    trainable = {name for name, p in trained.model.named_parameters() if p.requires_grad}
+    assert trainable
+    excluded = {
+        name
+        for name in trainable
+        if any(re.fullmatch(pattern, name) for pattern in trained.reduction.untrained)
+    }
+    assert trainable - trained.reached == excluded
+
+
+def test_predictions_are_valid(trained: Trained) -> None:
+    predictions = trained.predict(trained.model)
+    assert len(predictions) == len(trained.batch['inputs'])
+    check_predictions(trained.task, predictions, trained.reduction.image_size)
+
+
+def test_state_dict_restores_the_predictions(trained: Trained) -> None:
+    fresh = trained.build(seed=1)
+    fresh.load_state_dict(trained.model.state_dict())
+    expected = predicted_tensors(trained.task, trained.predict(trained.model))
+    actual = predicted_tensors(trained.task, trained.predict(fresh))
+    assert all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
+
+
+def test_every_reduction_belongs_to_a_row() -> None:
+    assert REDUCTIONS.keys() <= {model.name for _, model in ROWS}

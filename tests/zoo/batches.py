@@ -1,0 +1,108 @@
+"""Batches of digit scenes with every annotation that some system asks for."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.structures import InstanceData, PixelData
+
+from mmlayerwise.datasets.digit_scene_generator import (
+    DigitScene,
+    DigitSceneSettings,
+    compose_digit_scene,
+)
+from mmlayerwise.datasets.handwritten_digits import load_handwritten_digits
+
+BATCH_SIZE = 2
+
+
+def make_batch(task: str, image_size: int) -> dict[str, list]:
+    """A batch as a data loader gives it, the same one every time.
+
+    Args:
+        task: One of ``mmlayerwise.zoo.TASKS``.
+        image_size: Height and width in pixels.
+
+    Returns:
+        ``inputs``: uint8 images of shape (3, H, W); ``data_samples``: samples of the toolbox.
+    """
+    if task == 'cls':
+        return _digits(image_size)
+    settings = DigitSceneSettings(
+        image_size=(image_size, image_size),
+        num_digits=(2, 4),
+        digit_size=(image_size // 5, image_size // 2),
+    )
+    scenes = [compose_digit_scene(settings, index) for index in range(BATCH_SIZE)]
+    make_sample = _segmentation_sample if task == 'sem' else _detection_sample
+    return dict(
+        inputs=[_tensor(scene.image.transpose(2, 0, 1)) for scene in scenes],
+        data_samples=[make_sample(scene) for scene in scenes],
+    )
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array.copy())
+
+
+def _metainfo(scene: DigitScene) -> dict[str, Any]:
+    shape = scene.image.shape[:2]
+    return dict(
+        img_shape=shape, ori_shape=shape, pad_shape=shape, scale_factor=(1.0, 1.0), flip=False
+    )
+
+
+def _semantic_map(scene: DigitScene) -> PixelData:
+    return PixelData(data=_tensor(scene.semantic_map[None].astype(np.int64)))
+
+
+def _segmentation_sample(scene: DigitScene) -> Any:
+    from mmseg.structures import SegDataSample
+
+    sample = SegDataSample(metainfo=_metainfo(scene))
+    sample.gt_sem_seg = _semantic_map(scene)
+    return sample
+
+
+def _detection_sample(scene: DigitScene) -> Any:
+    """Boxes, masks, the semantic map and, for Fast R-CNN, proposals."""
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
+
+    sample = DetDataSample(metainfo=_metainfo(scene))
+    boxes = _tensor(scene.boxes)
+    sample.gt_instances = InstanceData(
+        bboxes=boxes,
+        labels=_tensor(scene.labels),
+        masks=BitmapMasks(scene.masks.astype(np.uint8), *scene.image.shape[:2]),
+    )
+    sample.ignored_instances = InstanceData(
+        bboxes=boxes.new_zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
+    )
+    sample.gt_sem_seg = PixelData(sem_seg=_semantic_map(scene).data)
+    proposals = _propose(boxes, scene.image.shape[0])
+    sample.proposals = InstanceData(bboxes=proposals, scores=torch.ones(len(proposals)))
+    return sample
+
+
+def _propose(boxes: torch.Tensor, image_size: int) -> torch.Tensor:
+    """The true boxes, moved by a tenth of their size, and a grid of windows."""
+    sizes = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    moved = torch.cat([boxes + 0.1 * sizes, boxes - 0.1 * sizes])
+    side = image_size / 4
+    corners = torch.cartesian_prod(*[torch.arange(0, image_size, side)] * 2)
+    return torch.cat([moved, torch.cat([corners, corners + side], 1)]).clamp(0, image_size)
+
+
+def _digits(image_size: int) -> dict[str, list]:
+    from mmlayerwise.structures import ClassificationDataSample
+
+    images, labels = load_handwritten_digits('train')
+    images = torch.from_numpy(images[:BATCH_SIZE].copy())[:, None].expand(-1, 3, -1, -1)
+    images = torch.nn.functional.interpolate(images, (image_size, image_size))
+    return dict(
+        inputs=list(images),
+        data_samples=[
+            ClassificationDataSample().set_gt_label(label) for label in labels[:BATCH_SIZE]
+        ],
+    )

@@ -1,0 +1,49 @@
+"""What is particular to a config in the zoo test: dict deltas and known gaps, no code.
+
+A config that is not listed is reduced by the general rules of ``tests.zoo.configs`` alone.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How a config is made small, and what is known not to be trained in it.
+
+    Attributes:
+        image_size: Height and width of the input in pixels.
+        channel_divisor: By what all widths that the config names are divided; 1 where a class has
+            fixed widths.
+        deltas: Dotted keys of the model's config and their new values.
+        untrained: Regular expressions of parameter names that receive no gradient. Each needs a
+            comment with the reason, which must lie in the architecture.
+        learning_rate: Of the AdamW steps on the repeated batch.
+    """
+
+    image_size: int = 128
+    channel_divisor: int = 4
+    deltas: dict[str, Any] = field(default_factory=dict)
+    untrained: tuple[str, ...] = ()
+    learning_rate: float = 1e-3
+
+
+REDUCTIONS: dict[str, Reduction] = {
+    # SSDVGG has fixed widths, and its six levels need 300 pixels.
+    'ssd300_coco': Reduction(image_size=300, channel_divisor=1),
+    # Darknet has fixed widths.
+    'yolov3_d53_8xb8-320-273e_coco': Reduction(channel_divisor=1),
+    # The shared head, stage 4 of a ResNet, has fixed widths.
+    'faster-rcnn_r50-caffe_c4-1x_coco': Reduction(channel_divisor=1),
+    'detectors_htc-r50_1x_coco': Reduction(deltas={'neck.rfp_backbone.rfp_inplanes': 64}),
+    # The attention mask covers the 8 x 8 feature map from every position: 2 * 8 - 1.
+    'psanet_r101-d8_4xb4-20k_voc12aug-512x512': Reduction(
+        image_size=64, deltas={'decode_head.mask_size': (15, 15)}
+    ),
+}
+DEFAULT = {'sem': Reduction(image_size=64), 'cls': Reduction(image_size=32, channel_divisor=1)}
+
+
+def reduction_for(name: str, task: str) -> Reduction:
+    """The entry of a config, or the default of its task."""
+    return REDUCTIONS.get(name) or DEFAULT.get(task, Reduction())
