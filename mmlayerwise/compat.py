@@ -18,6 +18,7 @@ def install() -> None:
     write_whole_files()
     keep_old_checkpoint_until_new_is_written()
     resume_from_whole_checkpoint()
+    find_configs_of_editable_installs()
 
 
 def allow_checkpoint_classes() -> None:
@@ -246,3 +247,22 @@ def resume_from_whole_checkpoint() -> None:
         mmengine.runner._flexible_runner,
     ):
         module.find_latest_checkpoint = find_latest_checkpoint
+
+
+def find_configs_of_editable_installs() -> None:
+    """Let ``_base_ = 'package::...'`` reach a package installed with ``pip install -e``.
+
+    Needed by: mmengine 0.10.7, which looks for the package in site-packages, where an editable one
+    is not.
+    """
+    from importlib.util import find_spec
+
+    from mmengine.config import config
+    from mmengine.utils import get_installed_path
+
+    def get_importable_path(package: str) -> str:
+        path = get_installed_path(package)
+        spec = None if os.path.exists(path) else find_spec(package)
+        return os.path.dirname(spec.origin) if spec and spec.origin else path
+
+    config.get_installed_path = get_importable_path
