@@ -1,5 +1,5 @@
 """Registered networks and their parts."""
 
-from mmlayerwise.models import backbones, classifiers, data_preprocessors, heads, necks
+from mmlayerwise.models import backbones, classifiers, data_preprocessors, heads, layers, necks
 
-__all__ = ['backbones', 'classifiers', 'data_preprocessors', 'heads', 'necks']
+__all__ = ['backbones', 'classifiers', 'data_preprocessors', 'heads', 'layers', 'necks']

@@ -1,1 +1,19 @@
-"""Backbones the toolboxes lack."""
+"""Backbones the toolboxes lack.
+
+Those that inherit from a toolbox are there where the toolbox is installed.
+"""
+
+from importlib.util import find_spec
+
+from mmlayerwise.models.backbones.alexnet import AlexNet
+from mmlayerwise.models.backbones.densenet_cifar import DenseNetCIFAR
+from mmlayerwise.models.backbones.googlenet import GoogLeNet
+from mmlayerwise.models.backbones.inception_v3 import InceptionV3
+from mmlayerwise.models.backbones.vgg import VGG
+
+__all__ = ['VGG', 'AlexNet', 'DenseNetCIFAR', 'GoogLeNet', 'InceptionV3']
+
+if find_spec('mmdet') is not None:
+    from mmlayerwise.models.backbones.resnet_cifar import ResNetCIFAR
+
+    __all__ += ['ResNetCIFAR']

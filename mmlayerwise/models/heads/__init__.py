@@ -1,6 +1,15 @@
 """Classification heads."""
 
+from mmlayerwise.models.heads.auxiliary_heads import (
+    GoogLeNetAuxiliaryHead,
+    InceptionV3AuxiliaryHead,
+)
 from mmlayerwise.models.heads.linear_cls_head import LinearClsHead
 from mmlayerwise.models.heads.stacked_linear_cls_head import StackedLinearClsHead
 
-__all__ = ['LinearClsHead', 'StackedLinearClsHead']
+__all__ = [
+    'GoogLeNetAuxiliaryHead',
+    'InceptionV3AuxiliaryHead',
+    'LinearClsHead',
+    'StackedLinearClsHead',
+]

@@ -1,0 +1,5 @@
+"""Layers that several networks share."""
+
+from mmlayerwise.models.layers.parallel import Parallel
+
+__all__ = ['Parallel']
