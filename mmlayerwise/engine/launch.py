@@ -11,6 +11,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmlayerwise.engine.distributed import adapt_to_cpu, init_gloo
+from mmlayerwise.plugins import installed_plugins
 from mmlayerwise.utils.errors import UserError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -61,6 +62,7 @@ def load_config(args: argparse.Namespace) -> Config:
         UserError: If there is no such config.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    installed_plugins().register_components()
     path = find_config(args.config)
     cfg = Config.fromfile(path)
     if args.cfg_options is not None:
