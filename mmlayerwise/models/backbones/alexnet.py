@@ -29,8 +29,6 @@ class AlexNet(MMCVAlexNet, BaseModule):
         init_cfg: Initialisation config of mmengine; Kaiming's by default.
     """
 
-    stage_names = ('features.2', 'features.5', 'features.12')
-
     def __init__(
         self,
         stem: str = 'imagenet',
@@ -58,8 +56,8 @@ class AlexNet(MMCVAlexNet, BaseModule):
         """
         outputs = []
         features = inputs
-        for name, layer in self.features.named_children():
+        for layer in self.features:
             features = layer(features)
-            if f'features.{name}' in self.stage_names:
+            if isinstance(layer, nn.MaxPool2d):
                 outputs.append(features)
         return tuple(outputs[index] for index in self.out_indices)

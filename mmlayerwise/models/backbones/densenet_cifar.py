@@ -73,8 +73,6 @@ class DenseNetCIFAR(BaseModule):
         init_cfg: Initialisation config of mmengine; Kaiming's by default.
     """
 
-    stage_names = ('stages.0', 'stages.1', 'stages.2')
-
     def __init__(
         self,
         depth: int = 40,

@@ -90,8 +90,6 @@ class GoogLeNet(BaseModule):
         init_cfg: Initialisation config of mmengine; Kaiming's by default.
     """
 
-    stage_names = ('inception3b', 'inception4e', 'inception5b')
-
     def __init__(
         self,
         stem: str = 'imagenet',

@@ -193,8 +193,6 @@ class InceptionV3(BaseModule):
         init_cfg: Initialisation config of mmengine; Kaiming's by default.
     """
 
-    stage_names = ('stem', 'mixed5', 'mixed6', 'mixed7')
-
     def __init__(
         self,
         stem: str = 'imagenet',
@@ -232,7 +230,7 @@ class InceptionV3(BaseModule):
         """
         features = inputs
         outputs = []
-        for name in self.stage_names:
-            features = getattr(self, name)(features)
+        for stage in (self.stem, self.mixed5, self.mixed6, self.mixed7):
+            features = stage(features)
             outputs.append(features)
         return tuple(outputs[index] for index in self.out_indices)

@@ -24,8 +24,6 @@ class ResNetCIFAR(ResNet):
         **kwargs: Further arguments of mmdet's ResNet.
     """
 
-    stage_names = ('layer1', 'layer2', 'layer3', 'layer4')
-
     def __init__(
         self,
         depth: int,

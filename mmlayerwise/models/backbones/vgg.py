@@ -49,11 +49,6 @@ class VGG(MMCVVGG, BaseModule):
             {'type': 'Constant', 'layer': 'BatchNorm2d', 'val': 1},
         ]
 
-    @property
-    def stage_names(self) -> tuple[str, ...]:
-        """Names of the sub-modules whose outputs are the stages' outputs."""
-        return tuple(f'features.{end - 1}' for _, end in self.range_sub_modules)
-
     def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says; mmcv's own method knows no init_cfg."""
         BaseModule.init_weights(self)
