@@ -3,6 +3,7 @@
 The list is ``model-index.yml`` and the metafiles it imports; its head documents the fields.
 """
 
+import re
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,7 @@ TASKS = {
 }
 STATUSES = ('works', 'to come')
 _ID_ORDER = 'DSIPC'
+_ID = re.compile(rf'([{_ID_ORDER}])(\d\d)([a-z]?)')
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class ZooModel:
 
     Attributes:
         name: File name of the config without ``.py``.
-        config: ``configs/<method>/<name>.py`` or, for a stock config, ``mmdet::...``, ``mmseg::...``.
+        config: ``configs/<method>/<name>.py``; ``mmdet::...`` or ``mmseg::...`` for a stock config.
         parameters: Number of parameters, without buffers.
         results: Results of our own runs: dicts of ``Task``, ``Dataset``, ``Metrics``, ``Evidence``.
     """
@@ -96,13 +98,19 @@ def load_zoo(index: str | Path = INDEX) -> list[ZooSystem]:
         UserError: A file is missing or an entry is incomplete or contradicts another.
     """
     index = Path(index)
-    systems, models = [], {}
+    collections, models = [], {}
     for path in _read(index)['Import']:
         metafile = _read(index.parent / path)
         for entry in metafile.get('Models') or ():
-            models.setdefault(_get(entry, 'In Collection', path), []).append(_model(entry, path))
-        systems += [(path, entry) for entry in _get(metafile, 'Collections', path)]
-    zoo = [_system(entry, tuple(models.pop(entry.get('Name'), ())), path) for path, entry in systems]
+            where = f'{path}: {entry.get("Name", "a model")}'
+            collection = _get(entry, 'In Collection', where)
+            models.setdefault(collection, []).append(_parse_model(entry, where))
+        for entry in metafile.get('Collections') or ():
+            collections.append((f'{path}: {entry.get("Name", "a collection")}', entry))
+    zoo = [
+        _parse_system(entry, tuple(models.pop(entry.get('Name'), ())), where)
+        for where, entry in collections
+    ]
     if models:
         raise UserError(f'{index}: models of unknown collections: {", ".join(models)}')
     _check_unique(index, 'catalogue id', [system.id for system in zoo])
@@ -121,43 +129,41 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _get(entry: dict[str, Any], key: str, path: str) -> Any:
+def _get(entry: dict[str, Any], key: str, where: str) -> Any:
     if key not in entry:
-        raise UserError(f'{path}: {entry.get("Name", "the file")} has no {key!r}')
+        raise UserError(f'{where} has no {key!r}')
     return entry[key]
 
 
-def _model(entry: dict[str, Any], path: str) -> ZooModel:
+def _parse_model(entry: dict[str, Any], where: str) -> ZooModel:
     return ZooModel(
-        name=_get(entry, 'Name', path),
-        config=_get(entry, 'Config', path),
-        parameters=_get(_get(entry, 'Metadata', path), 'Parameters', path),
+        name=_get(entry, 'Name', where),
+        config=_get(entry, 'Config', where),
+        parameters=_get(_get(entry, 'Metadata', where), 'Parameters', where),
         results=tuple(entry.get('Results') or ()),
     )
 
 
-def _system(entry: dict[str, Any], models: tuple[ZooModel, ...], path: str) -> ZooSystem:
-    name = _get(entry, 'Name', path)
-    metadata = _get(entry, 'Metadata', path)
-    task, status = (_get(metadata, key, f'{path}: {name}') for key in ('Task', 'Status'))
-    if task not in TASKS:
-        raise UserError(f'{path}: {name} has Task {task!r}; choose from {", ".join(TASKS)}')
-    if status not in STATUSES:
-        raise UserError(f'{path}: {name} has Status {status!r}; choose from {", ".join(STATUSES)}')
-    if (status == 'works') != bool(models):
-        raise UserError(
-            f'{path}: {name} has Status {status!r} and {len(models)} models; a system works if and '
-            'only if it has a model'
-        )
-    return ZooSystem(
-        id=_get(metadata, 'Catalogue', f'{path}: {name}'),
-        name=name,
-        task=task,
-        status=status,
+def _parse_system(entry: dict[str, Any], models: tuple[ZooModel, ...], where: str) -> ZooSystem:
+    metadata = _get(entry, 'Metadata', where)
+    system = ZooSystem(
+        id=_get(metadata, 'Catalogue', where),
+        name=_get(entry, 'Name', where),
+        task=_get(metadata, 'Task', where),
+        status=_get(metadata, 'Status', where),
         paper=entry.get('Paper') or {},
         expected_parameters=metadata.get('Expected Parameters'),
         models=models,
     )
+    for key, value, choices in (('Task', system.task, TASKS), ('Status', system.status, STATUSES)):
+        if value not in choices:
+            raise UserError(f'{where} has {key} {value!r}; choose from {", ".join(choices)}')
+    if system.works != bool(models):
+        raise UserError(
+            f'{where} has Status {system.status!r} and {len(models)} models; a system works if and '
+            'only if it has a model'
+        )
+    return system
 
 
 def _check_unique(index: Path, kind: str, names: list[str]) -> None:
@@ -167,5 +173,8 @@ def _check_unique(index: Path, kind: str, names: list[str]) -> None:
 
 
 def _sort_key(system_id: str) -> tuple[int, int, str]:
-    number = system_id[1:].rstrip('abcdefg')
-    return _ID_ORDER.index(system_id[0]), int(number), system_id[1 + len(number) :]
+    match = _ID.fullmatch(system_id)
+    if match is None:
+        raise UserError(f'{system_id!r} is no catalogue id: expected one like D16, D22a or S01')
+    letter, number, suffix = match.groups()
+    return _ID_ORDER.index(letter), int(number), suffix

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from torch import nn
 
@@ -56,7 +57,9 @@ class Trained:
     scope='module',
     params=[
         # One worker takes all tests of a row, so that it is trained once.
-        pytest.param(row, id=f'{row[0].id}-{row[1].name}', marks=pytest.mark.xdist_group(row[1].name))
+        pytest.param(
+            row, id=f'{row[0].id}-{row[1].name}', marks=pytest.mark.xdist_group(row[1].name)
+        )
         for row in ROWS
     ],
 )
@@ -78,6 +81,8 @@ def trained(row: tuple[ZooSystem, ZooModel]) -> Iterator[Trained]:
         losses=[],
         reached=set(),
     )
+    # mmengine reports how every single parameter was initialised.
+    MMLogger.get_current_instance().setLevel('ERROR')
     with DefaultScope.overwrite_default_scope(state.scope):
         state.model = state.build(seed=0)
         state.losses, state.reached = train(state.model, state.batch, reduction.learning_rate)
@@ -111,7 +116,10 @@ def test_every_parameter_receives_a_gradient(trained: Trained) -> None:
 def test_predictions_are_valid(trained: Trained) -> None:
     predictions = trained.predict(trained.model)
     assert len(predictions) == len(trained.batch['inputs'])
-    check_predictions(trained.task, predictions, trained.reduction.image_size)
+    reduction = trained.reduction
+    check_predictions(
+        trained.task, predictions, reduction.image_size, reduction.boxes_leave_the_image
+    )
 
 
 def test_state_dict_restores_the_predictions(trained: Trained) -> None:

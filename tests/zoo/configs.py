@@ -15,11 +15,10 @@ NUM_THINGS, NUM_STUFF = len(DIGIT_CLASSES), len(TEXTURE_CLASSES)
 NUM_SEMANTIC_CLASSES = NUM_THINGS + NUM_STUFF
 # Head types of detectors that predict every class per pixel.
 _SEMANTIC_HEADS = ('FusedSemanticHead',)
-# Their constructors' default width, which a config does not repeat.
-_DEFAULT_BASE_CHANNELS = {
-    type_: 64
-    for type_ in ('ResNet', 'ResNetV1c', 'ResNetV1d', 'ResNeXt', 'DetectoRS_ResNet')
-}
+# Backbones whose width of 64 is a default that configs do not repeat.
+_DEFAULT_BASE_CHANNELS = dict.fromkeys(
+    ('ResNet', 'ResNetV1c', 'ResNetV1d', 'ResNeXt', 'DetectoRS_ResNet'), 64
+)
 # Fewer samples and boxes, so that a step on a small image costs little; no score is too low, so
 # that a barely trained model predicts something to check.
 _SMALLER = {'num': 64, 'nms_pre': 100, 'max_per_img': 50, 'score_thr': 0.0}
@@ -69,7 +68,7 @@ def reduce(config: Config, task: str, reduction: Reduction) -> ConfigDict:
         _reduce_width(node, reduction.channel_divisor)
         for key in _SMALLER.keys() & node.keys():
             node[key] = min(node[key], _SMALLER[key])
-        if node.get('depth') in (101, 152) and 'ResNe' in node.get('type', ''):
+        if node.get('type') in _RESNETS and node.depth > 50:
             node.depth = 50
     preprocessor = model.get('data_preprocessor') or {}
     preprocessor.pop('batch_augments', None)  # multi-scale training
@@ -100,8 +99,8 @@ def _reduce_classes(node: ConfigDict, task: str) -> None:
 def _reduce_width(node: ConfigDict, divisor: int) -> None:
     if divisor == 1:
         return
-    if node.get('type') in _DEFAULT_BASE_CHANNELS:
-        node.setdefault('base_channels', _DEFAULT_BASE_CHANNELS[node.type])
+    if node.get('type') in _RESNETS:
+        node.setdefault('base_channels', 64)
     for key, value in node.items():
         if key.endswith('channels'):
             node[key] = _divide(value, divisor)

@@ -18,6 +18,7 @@ class Reduction:
         deltas: Dotted keys of the model's config and their new values.
         untrained: Regular expressions of parameter names that receive no gradient. Each needs a
             comment with the reason, which must lie in the architecture.
+        boxes_leave_the_image: Whether the system, as published, does not clip its boxes.
         learning_rate: Of the AdamW steps on the repeated batch.
     """
 
@@ -25,17 +26,37 @@ class Reduction:
     channel_divisor: int = 4
     deltas: dict[str, Any] = field(default_factory=dict)
     untrained: tuple[str, ...] = ()
-    learning_rate: float = 1e-3
+    boxes_leave_the_image: bool = False
+    learning_rate: float = 3e-4
 
+
+# Hard negative mining would leave out the coarse levels, which match no digit.
+_ALL_NEGATIVES = 1000
 
 REDUCTIONS: dict[str, Reduction] = {
-    # SSDVGG has fixed widths, and its six levels need 300 pixels.
-    'ssd300_coco': Reduction(image_size=300, channel_divisor=1),
-    # Darknet has fixed widths.
-    'yolov3_d53_8xb8-320-273e_coco': Reduction(channel_divisor=1),
     # The shared head, stage 4 of a ResNet, has fixed widths.
-    'faster-rcnn_r50-caffe_c4-1x_coco': Reduction(channel_divisor=1),
+    'faster-rcnn_r50-caffe_c4-1x_coco': Reduction(image_size=64, channel_divisor=1),
     'detectors_htc-r50_1x_coco': Reduction(deltas={'neck.rfp_backbone.rfp_inplanes': 64}),
+    # SSDVGG has fixed widths. From 96 pixels the last levels need padding to exist at all, and
+    # hardly any overlap is enough to let their large boxes train the regressors.
+    'ssd300_coco': Reduction(
+        image_size=96,
+        channel_divisor=1,
+        deltas={
+            'neck.level_paddings': (1, 1, 1, 1),
+            'train_cfg.assigner.pos_iou_thr': 0.005,
+            'train_cfg.assigner.neg_iou_thr': 0.005,
+            'train_cfg.neg_pos_ratio': _ALL_NEGATIVES,
+        },
+    ),
+    # Darknet has fixed widths.
+    'yolov3_d53_8xb8-320-273e_coco': Reduction(
+        image_size=64, channel_divisor=1, boxes_leave_the_image=True
+    ),
+    'yolox_s_8xb8-300e_coco': Reduction(boxes_leave_the_image=True),
+    'yolact_r101_1xb8-55e_coco': Reduction(
+        deltas={'train_cfg.neg_pos_ratio': _ALL_NEGATIVES},
+    ),
     # The attention mask covers the 8 x 8 feature map from every position: 2 * 8 - 1.
     'psanet_r101-d8_4xb4-20k_voc12aug-512x512': Reduction(
         image_size=64, deltas={'decode_head.mask_size': (15, 15)}
