@@ -1,4 +1,5 @@
-# Inception-v3 with a stem for 32x32 images; its 15x15 features are too small for the auxiliary head.
+# Inception-v3 with a stem for 32x32 images, whose 15x15 features are too small for the auxiliary
+# head.
 _base_ = [
     '../_base_/models/inception_v3.py',
     '../_base_/datasets/cifar10.py',
