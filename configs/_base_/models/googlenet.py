@@ -1,5 +1,6 @@
 # GoogLeNet with batch normalisation for ImageNet and, as in most released weights, a 3x3
-# convolution for the 5x5 one of the paper: 13,004,888 parameters, 6,624,904 without auxiliary heads.
+# convolution for the 5x5 one of the paper: 13,004,888 parameters, 6,624,904 without its auxiliary
+# heads.
 model = dict(
     type='ImageClassifier',
     backbone=dict(type='GoogLeNet', large_kernel='3x3', out_indices=(2, 5, 8)),
