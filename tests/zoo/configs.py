@@ -16,9 +16,7 @@ NUM_SEMANTIC_CLASSES = NUM_THINGS + NUM_STUFF
 # Head types of detectors that predict every class per pixel.
 _SEMANTIC_HEADS = ('FusedSemanticHead',)
 # Backbones whose width of 64 is a default that configs do not repeat.
-_DEFAULT_BASE_CHANNELS = dict.fromkeys(
-    ('ResNet', 'ResNetV1c', 'ResNetV1d', 'ResNeXt', 'DetectoRS_ResNet'), 64
-)
+_RESNETS = ('ResNet', 'ResNetV1c', 'ResNetV1d', 'ResNeXt', 'DetectoRS_ResNet')
 # Fewer samples and boxes, so that a step on a small image costs little; no score is too low, so
 # that a barely trained model predicts something to check.
 _SMALLER = {'num': 64, 'nms_pre': 100, 'max_per_img': 50, 'score_thr': 0.0}
