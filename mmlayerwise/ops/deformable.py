@@ -15,9 +15,9 @@ from torch import Tensor
 
 from mmlayerwise.ops import deformable_torchvision
 from mmlayerwise.ops.deformable_geometry import Geometry, check_shapes
+from mmlayerwise.ops.precision import upcast
 from mmlayerwise.ops.sampling import (
     BilinearTaps,
-    accumulation_dtype,
     balanced_slices,
     bilinear_taps,
     gather_rows,
@@ -70,19 +70,18 @@ def forward(
         ValueError: The shapes do not fit each other.
     """
     check_shapes(input, offset, mask, weight, geometry)
-    dtype = accumulation_dtype(input.dtype)
+    input, offset, weight = upcast(input), upcast(offset), upcast(weight)
+    mask = None if mask is None else upcast(mask)
     if deformable_torchvision.serves(input):
         return deformable_torchvision.forward(input, offset, mask, weight, geometry)
     output_size = geometry.output_size(*input.shape[-2:])
-    output = torch.empty(
-        *(input.shape[0], geometry.groups, weight.shape[0] // geometry.groups),
-        output_size[0] * output_size[1],
-        dtype=dtype,
-        device=input.device,
+    pixels = output_size[0] * output_size[1]
+    output = input.new_empty(
+        input.shape[0], geometry.groups, weight.shape[0] // geometry.groups, pixels
     )
-    matrix = _weight_matrix(weight.to(dtype), geometry)
+    matrix = _weight_matrix(weight, geometry)
     for index in range(input.shape[0]):
-        table = pixel_rows(input[index].to(dtype), geometry.deform_groups)
+        table = pixel_rows(input[index], geometry.deform_groups)
         for band in _bands(input.shape[1], output_size, geometry):
             points = _sample(input, offset, mask, index, band, output_size, geometry)
             columns = gather_rows(table, points.rows, points.modulated(points.taps.weights))
@@ -118,23 +117,22 @@ def backward(
         The gradients, in float32 or the dtype of a wider input.
     """
     check_shapes(input, offset, mask, weight, geometry)
-    dtype = accumulation_dtype(input.dtype)
+    input, offset, weight = upcast(input), upcast(offset), upcast(weight)
+    mask, grad_output = None if mask is None else upcast(mask), upcast(grad_output)
     if deformable_torchvision.serves(input):
         return Gradients(
             *deformable_torchvision.backward(input, offset, mask, weight, grad_output, geometry)
         )
     batch, channels = input.shape[:2]
     output_size = geometry.output_size(*input.shape[-2:])
-    grad_output = grad_output.to(dtype).reshape(
-        batch, geometry.groups, -1, output_size[0] * output_size[1]
-    )
-    matrix = _weight_matrix(weight.to(dtype), geometry)
+    grad_output = grad_output.reshape(batch, geometry.groups, -1, output_size[0] * output_size[1])
+    matrix = _weight_matrix(weight, geometry)
     grad_matrix = torch.zeros_like(matrix) if needs_weight else None
-    grad_input = torch.empty_like(input, dtype=dtype) if needs_input else None
-    grad_offset = torch.empty_like(offset, dtype=dtype) if needs_input else None
-    grad_mask = torch.empty_like(mask, dtype=dtype) if needs_input and mask is not None else None
+    grad_input = torch.empty_like(input) if needs_input else None
+    grad_offset = torch.empty_like(offset) if needs_input else None
+    grad_mask = torch.empty_like(mask) if needs_input and mask is not None else None
     for index in range(batch):
-        table = pixel_rows(input[index].to(dtype), geometry.deform_groups)
+        table = pixel_rows(input[index], geometry.deform_groups)
         grad_table = torch.zeros_like(table)
         for band in _bands(channels, output_size, geometry):
             points = _sample(input, offset, mask, index, band, output_size, geometry)
@@ -184,9 +182,8 @@ def _sample(
     geometry: Geometry,
 ) -> _Points:
     """Locate the sampling points of one image's band of output pixels."""
-    dtype = accumulation_dtype(input.dtype)
     deform_groups, points = geometry.deform_groups, geometry.points
-    displacement = offset[index].reshape(deform_groups, points, 2, -1)[..., band].to(dtype)
+    displacement = offset[index].reshape(deform_groups, points, 2, -1)[..., band]
     displacement = displacement.permute(3, 1, 0, 2).contiguous()  # (pixel, K, G, 2)
     pixels = torch.arange(band.start, band.stop, device=input.device)
     kernel_points = torch.arange(points, device=input.device)
@@ -204,7 +201,7 @@ def _sample(
     taps = bilinear_taps(*positions, *input.shape[-2:])
     rows = taps.cells * deform_groups + torch.arange(deform_groups, device=input.device)[:, None]
     if mask is not None:
-        mask = mask[index].reshape(deform_groups, points, -1)[..., band].to(dtype)
+        mask = mask[index].reshape(deform_groups, points, -1)[..., band]
         mask = mask.permute(2, 1, 0).reshape(-1, 1)
     return _Points(rows.view(-1, 4), BilinearTaps(*(tap.view(-1, 4) for tap in taps)), mask)
 

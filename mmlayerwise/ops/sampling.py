@@ -149,8 +149,3 @@ def pixel_rows(image: Tensor, groups: int = 1) -> Tensor:
     """Lay a map out as a table: (C, H, W) to (H * W * groups, C / groups), the group fastest."""
     channels = image.shape[0]
     return image.permute(1, 2, 0).reshape(-1, channels // groups)
-
-
-def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype to compute in: at least float32."""
-    return torch.promote_types(dtype, torch.float32)
