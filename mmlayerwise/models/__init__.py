@@ -1,5 +1,21 @@
 """Registered networks and their parts."""
 
-from mmlayerwise.models import backbones, classifiers, data_preprocessors, heads, layers, necks
+from mmlayerwise.models import (
+    backbones,
+    classifiers,
+    data_preprocessors,
+    dense_heads,
+    heads,
+    layers,
+    necks,
+)
 
-__all__ = ['backbones', 'classifiers', 'data_preprocessors', 'heads', 'layers', 'necks']
+__all__ = [
+    'backbones',
+    'classifiers',
+    'data_preprocessors',
+    'dense_heads',
+    'heads',
+    'layers',
+    'necks',
+]

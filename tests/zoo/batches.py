@@ -31,7 +31,7 @@ def make_batch(task: str, image_size: int) -> dict[str, list]:
     settings = DigitSceneSettings(
         image_size=(image_size, image_size),
         num_digits=(2, 4),
-        digit_size=(image_size // 5, image_size // 2),
+        digit_size=(image_size // 5, image_size * 3 // 4),
     )
     scenes = [compose_digit_scene(settings, index) for index in range(BATCH_SIZE)]
     make_sample = _segmentation_sample if task == 'sem' else _detection_sample

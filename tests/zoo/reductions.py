@@ -53,6 +53,19 @@ REDUCTIONS: dict[str, Reduction] = {
     'yolov3_d53_8xb8-320-273e_coco': Reduction(
         image_size=64, channel_divisor=1, boxes_leave_the_image=True
     ),
+    # Hardly any overlap lets an anchor of every level train its box branch.
+    'yolov3-spp-decoupled_d53_8xb8-300e_coco': Reduction(
+        image_size=64,
+        channel_divisor=1,
+        boxes_leave_the_image=True,
+        deltas={
+            'train_cfg.assigner.pos_iou_thr': 0.02,
+            'train_cfg.assigner.neg_iou_thr': 0.02,
+        },
+    ),
+    'yolox_d53_8xb8-300e_coco': Reduction(
+        image_size=64, channel_divisor=1, boxes_leave_the_image=True
+    ),
     'yolox_s_8xb8-300e_coco': Reduction(boxes_leave_the_image=True),
     'yolact_r101_1xb8-55e_coco': Reduction(
         deltas={'train_cfg.neg_pos_ratio': _ALL_NEGATIVES},

@@ -1,4 +1,9 @@
-"""Necks: from the backbone's feature maps to what the head takes."""
+"""Necks: from the backbone's feature maps to what the head takes.
+
+Those that inherit from a toolbox are there where the toolbox is installed.
+"""
+
+from importlib.util import find_spec
 
 from mmlayerwise.models.necks.global_average_pooling import (
     AdaptiveAveragePooling,
@@ -6,3 +11,8 @@ from mmlayerwise.models.necks.global_average_pooling import (
 )
 
 __all__ = ['AdaptiveAveragePooling', 'GlobalAveragePooling']
+
+if find_spec('mmdet') is not None:
+    from mmlayerwise.models.necks.yolov3_spp_neck import YOLOV3SPPNeck
+
+    __all__ += ['YOLOV3SPPNeck']
