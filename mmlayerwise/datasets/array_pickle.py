@@ -14,6 +14,19 @@ import numpy as np
 
 from mmlayerwise.utils.errors import UserError
 
+# What the unpickler raises on arbitrary bytes.
+BROKEN = (
+    pickle.UnpicklingError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
 ARRAY_MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')
 
 
@@ -23,7 +36,7 @@ class _DType:
     def __init__(self, code: str | bytes, *_: Any) -> None:
         code = code.decode('ascii') if isinstance(code, bytes) else code
         if code not in ('u1', '|u1'):
-            raise pickle.UnpicklingError(f'an array of type {code!r} instead of uint8')
+            raise pickle.UnpicklingError(f'it holds an array of type {code!r} instead of uint8')
 
     def __setstate__(self, state: tuple) -> None:
         """Byte order and alignment say nothing about bytes."""
@@ -40,14 +53,16 @@ class _Array:
         # Python 2 strings hold bytes; a pickle that Python 3 wrote for it has them as latin-1.
         data = data.encode('latin1') if isinstance(data, str) else data
         if not isinstance(dtype, _DType) or len(data) != math.prod(shape):
-            raise pickle.UnpicklingError(f'an array whose bytes do not fill the shape {shape}')
+            raise pickle.UnpicklingError(
+                f'it holds an array whose bytes do not fill the shape {shape}'
+            )
         order = 'F' if is_fortran else 'C'
         self.array = np.frombuffer(data, np.uint8).reshape(shape, order=order)
 
 
 def _encode(text: str, encoding: str | bytes) -> bytes:
     if encoding not in ('latin1', b'latin1'):
-        raise pickle.UnpicklingError(f'a string in the encoding {encoding!r}')
+        raise pickle.UnpicklingError(f'it holds a string in the encoding {encoding!r}')
     return text.encode('latin1')
 
 
@@ -60,7 +75,7 @@ class _ArrayUnpickler(pickle.Unpickler):
             return _DType if name == 'dtype' else _Array
         if (module, name) == ('_codecs', 'encode'):
             return _encode
-        raise pickle.UnpicklingError(f'{module}.{name}, which a file of arrays has no use for')
+        raise pickle.UnpicklingError(f'it wants to call {module}.{name}')
 
 
 def _plain(value: Any) -> Any:
@@ -94,25 +109,9 @@ def load_array_pickle(path: str | Path) -> dict[str, Any]:
         content = _plain(content)
     except OSError as error:
         raise UserError(f'cannot read {path}: {error}') from error
-    except pickle.UnpicklingError as error:
+    except BROKEN as error:
         raise UserError(
-            f'{path} is not a CIFAR pickle, or a damaged one: found {error}; download it again'
-        ) from error
-    except (
-        EOFError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        MemoryError,
-        OverflowError,
-        ImportError,
-    ) as error:
-        # What the unpickler raises on arbitrary bytes.
-        raise UserError(
-            f'{path} is truncated or not a CIFAR pickle ({type(error).__name__}: {error}); '
-            'download it again'
+            f'{path} is truncated or not a CIFAR pickle ({error}); download it again'
         ) from error
     if not isinstance(content, dict):
         raise UserError(f'{path} holds a {type(content).__name__} where a dict was expected')

@@ -16,8 +16,9 @@ BATCH_NORM = {'type': 'BN', 'eps': 1e-3}
 class GoogLeNetAuxiliaryHead(ClsHead):
     """Auxiliary classifier of GoogLeNet (Szegedy et al., 2015, section 5).
 
-    Averages to 4x4 (what 5x5 pooling of stride 3 does to the 14x14 features of a 224x224 image),
-    then a 1x1 convolution to 128 channels, 1024 hidden units and 70 % dropout.
+    Average pooling of 5x5 with stride 3, which makes 4x4 of the 14x14 features of a 224x224 image
+    (other sizes are averaged to 4x4), a 1x1 convolution to 128 channels, 1024 hidden units and 70 %
+    dropout.
 
     Args:
         num_classes: Number of classes.
@@ -44,7 +45,7 @@ class GoogLeNetAuxiliaryHead(ClsHead):
         if init_cfg is None:
             init_cfg = {'type': 'Kaiming', 'layer': ['Conv2d', 'Linear']}
         super().__init__(num_classes, loss, loss_weight, in_index, init_cfg)
-        self.pool = nn.AdaptiveAvgPool2d(4)
+        self.pool = nn.Sequential(nn.AvgPool2d(5, stride=3), nn.AdaptiveAvgPool2d(4))
         self.conv = ConvModule(in_channels, 128, 1, norm_cfg=norm_cfg)
         self.fc1 = nn.Linear(128 * 4 * 4, 1024)
         self.relu = nn.ReLU(inplace=True)
@@ -55,7 +56,7 @@ class GoogLeNetAuxiliaryHead(ClsHead):
         """Compute logits.
 
         Args:
-            features: Tensors, the chosen one of shape (N, in_channels, H, W).
+            features: Tensors, the chosen one of shape (N, in_channels, H, W) with H, W >= 5.
 
         Returns:
             Float tensor of shape (N, num_classes).
