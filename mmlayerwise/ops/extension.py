@@ -2,13 +2,17 @@
 
 import pkgutil
 from collections.abc import Callable
-from importlib import import_module
+from importlib import import_module, metadata
 from types import ModuleType
 from typing import Any
 
+from mmlayerwise.utils.errors import UserError
+
 _IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {}
-# Modules of this package that hold machinery and no operators.
-_MACHINERY = frozenset({'extension', 'finder'})
+
+
+class OperatorUnavailableError(UserError, NotImplementedError):
+    """A model called an operator that exists neither in the installed mmcv nor here."""
 
 
 def implements(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -19,6 +23,9 @@ def implements(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
     Returns:
         A decorator that leaves the function as it is.
+
+    Raises:
+        KeyError: If another function implements the operator already.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,30 +38,66 @@ def implements(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def import_implementations() -> None:
-    """Import every module of this package that holds operators."""
+    """Import every module of this package; those that hold operators register them."""
     import mmlayerwise.ops as package
 
     for module in pkgutil.iter_modules(package.__path__):
-        if module.name not in _MACHINERY:
-            import_module(f'{package.__name__}.{module.name}')
+        import_module(f'{package.__name__}.{module.name}')
+
+
+def implemented_operators() -> tuple[str, ...]:
+    """Return the sorted names of the operators of ``mmcv._ext`` that this package implements."""
+    import_implementations()
+    return tuple(sorted(_IMPLEMENTATIONS))
 
 
 class FallbackExtension(ModuleType):
     """A module that has every operator name; those without an implementation raise when called."""
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        # Python probes modules for dunder names; answering would make it a package or a proxy.
         if name.startswith('__'):
-            raise AttributeError(name)
+            raise AttributeError(f'module {self.__name__!r} has no attribute {name!r}')
         return _IMPLEMENTATIONS.get(name) or _missing_operator(name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *_IMPLEMENTATIONS})
 
 
 def _missing_operator(name: str) -> Callable[..., Any]:
-    def raise_missing(*args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError(
-            f'mmcv operator {name!r} is not available: mmcv was installed without its compiled '
-            'extension and mmlayerwise has no PyTorch version of this operator. Install an mmcv '
-            'with compiled ops (mim install mmcv) to use it.'
+    def raise_unavailable(*args: Any, **kwargs: Any) -> None:
+        raise OperatorUnavailableError(
+            f'operator {name!r} of mmcv.ops is not available: {_installed_mmcv()} was installed '
+            'without its compiled extension, and mmlayerwise has no PyTorch version of this '
+            f'operator. To use it, install an mmcv with compiled operators: {_install_command()} '
+            f'PyTorch versions exist of: {", ".join(implemented_operators())}.'
         )
 
-    raise_missing.__name__ = name
-    return raise_missing
+    raise_unavailable.__name__ = name
+    return raise_unavailable
+
+
+def _distribution() -> tuple[str, str]:
+    for name in ('onedl-mmcv', 'mmcv-lite', 'mmcv'):
+        try:
+            return name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return 'mmcv', 'of unknown version'
+
+
+def _installed_mmcv() -> str:
+    return ' '.join(_distribution())
+
+
+def _install_command() -> str:
+    name, version = _distribution()
+    if name == 'onedl-mmcv':
+        return (
+            f'"MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary onedl-mmcv '
+            f'onedl-mmcv=={version}" builds them (needs a C++ compiler).'
+        )
+    return (
+        '"pip uninstall -y mmcv-lite && pip install -U openmim && mim install \'mmcv>=2.0,<2.2\'" '
+        'takes ready wheels where they exist for your torch, else builds them.'
+    )
