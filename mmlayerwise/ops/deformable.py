@@ -125,7 +125,8 @@ def backward(
         )
     batch, channels = input.shape[:2]
     output_size = geometry.output_size(*input.shape[-2:])
-    grad_output = grad_output.reshape(batch, geometry.groups, -1, output_size[0] * output_size[1])
+    filters, pixels = weight.shape[0] // geometry.groups, output_size[0] * output_size[1]
+    grad_output = grad_output.reshape(batch, geometry.groups, filters, pixels)
     matrix = _weight_matrix(weight, geometry)
     grad_matrix = torch.zeros_like(matrix) if needs_weight else None
     grad_input = torch.empty_like(input) if needs_input else None

@@ -33,7 +33,7 @@ def _shift(source: Tensor, rows: int, columns: int, half: tuple[int, int], sign:
     pixel_columns = torch.arange(width, device=device) - half[1]
     column = torch.arange(columns, device=device)[:, None] - sign * pixel_columns  # (columns, W)
     column_inside = (column >= 0) & (column < source_columns)
-    planes = source.reshape(batch, -1, height, width)
+    planes = source.flatten(1, 2)
     result = source.new_empty(batch, rows, columns, height, width)
     for target_row in range(rows):  # one row at a time bounds the index
         row = target_row - sign * pixel_rows  # (H,)
