@@ -11,7 +11,9 @@ from tests.test_ops.test_nms import iou, random_boxes
 
 
 def reference(boxes, scores, method, iou_threshold, sigma, min_score, offset):
-    rest = [[score, index, box] for index, (box, score) in enumerate(zip(boxes, scores))]
+    rest = [
+        [score, index, box] for index, (box, score) in enumerate(zip(boxes, scores, strict=True))
+    ]
     taken = []
     while rest:
         best = max(range(len(rest)), key=lambda i: rest[i][0])  # the first of equal ones
