@@ -99,7 +99,7 @@ def _named_method(owner: type, name: str) -> Callable:
     from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
     allowed = {
-        HistoryBuffer: HistoryBuffer._statistics_methods,
+        HistoryBuffer: ('min', 'max', 'mean', 'current', *HistoryBuffer._statistics_methods),
         OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
     }
     if isinstance(owner, type) and owner in allowed and name in allowed[owner]:
@@ -266,3 +266,32 @@ def find_configs_of_editable_installs() -> None:
         return os.path.dirname(spec.origin) if spec and spec.origin else path
 
     config.get_installed_path = get_importable_path
+
+
+def name_undecodable_images() -> None:
+    """Let a data set say which file it was that could not be decoded.
+
+    Needed by: mmseg on both stacks, whose label maps are decoded from bytes, so that the error
+    names no file; mmdet and mmcv give the name of an image as the end of a long traceback.
+    """
+    from mmengine.dataset import BaseDataset
+
+    prepare_data = BaseDataset.prepare_data
+    if hasattr(prepare_data, '__wrapped__'):
+        return
+
+    @functools.wraps(prepare_data)
+    def wrapper(self: BaseDataset, idx: int) -> Any:
+        try:
+            return prepare_data(self, idx)
+        except Exception as error:
+            from mmlayerwise.utils.image_check import explain_undecodable
+
+            message = explain_undecodable(self.get_data_info(idx))
+            if message is None:
+                raise
+            from mmlayerwise.utils.errors import UserError
+
+            raise UserError(message) from error
+
+    BaseDataset.prepare_data = wrapper

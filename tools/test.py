@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         pickled = args.out is not None and args.out.endswith(testing.PICKLE_SUFFIXES)
         if args.out is not None and not pickled:
             testing.save_predicted_maps(cfg, args.out)
-        runner = build_runner(cfg)
+        runner = build_runner(cfg, splits=('test',))
         if pickled:
             testing.dump_predictions(runner, args.out)
         runner.test()

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import os
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from mmengine.runner import Runner
 
 from mmlayerwise.engine.distributed import adapt_to_cpu, init_gloo
 from mmlayerwise.plugins import installed_plugins
+from mmlayerwise.utils.checkpoint_check import check_checkpoint
+from mmlayerwise.utils.config_check import check_config
+from mmlayerwise.utils.data_check import check_data
 from mmlayerwise.utils.errors import UserError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -100,7 +104,7 @@ def find_config(name: str) -> Path:
     return path
 
 
-def build_runner(cfg: Config) -> Runner:
+def build_runner(cfg: Config, splits: Sequence[str] = ('train', 'val')) -> Runner:
     """Build the runner of a config on whatever device this machine has.
 
     Without an accelerator a distributed job talks over gloo, and synchronised batch normalisation,
@@ -108,16 +112,25 @@ def build_runner(cfg: Config) -> Runner:
 
     Args:
         cfg: A whole config, as :func:`load_config` returns it.
+        splits: Which of the data loaders are going to be used.
 
     Returns:
         The runner, ready for ``train()`` or ``test()``.
+
+    Raises:
+        UserError: If the config names unknown components or keys, its data is not there or does
+            not fit the model, or ``load_from`` is no checkpoint of the model.
     """
+    check_config(cfg)
+    check_data(cfg, splits)
     notes = adapt_to_cpu(cfg)
     if notes:
         init_gloo(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     for note in notes:
         runner.logger.info(note)
+    if cfg.get('load_from'):
+        check_checkpoint(cfg.load_from, runner.model, resume=bool(cfg.get('resume')))
     return runner
 
 

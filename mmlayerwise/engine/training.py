@@ -65,7 +65,7 @@ def resume_from(cfg: Config, checkpoint: str) -> str:
         UserError: If the file does not exist.
     """
     if checkpoint == 'auto':
-        checkpoint = _latest_checkpoint(cfg.work_dir)
+        checkpoint = find_latest_checkpoint(cfg.work_dir)
         if checkpoint is None:
             cfg.resume = False
             return f'--resume: no checkpoint in {cfg.work_dir} yet, so training starts fresh.'
@@ -77,10 +77,3 @@ def resume_from(cfg: Config, checkpoint: str) -> str:
     cfg.resume = True
     cfg.load_from = checkpoint
     return f'--resume: training continues from {checkpoint}.'
-
-
-def _latest_checkpoint(work_dir: str) -> str | None:
-    """Return the checkpoint that a work directory says is its latest."""
-    if not os.path.isfile(os.path.join(work_dir, 'last_checkpoint')):
-        return None
-    return find_latest_checkpoint(work_dir)

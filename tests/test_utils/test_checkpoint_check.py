@@ -103,7 +103,7 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path):
 def test_something_else_than_weights_is_described(tmp_path):
     path = tmp_path / 'list.pth'
     torch.save([1, 2], path)
-    with pytest.raises(UserError, match="it holds a list, expected .* 'state_dict'"):
+    with pytest.raises(UserError, match=r"it holds a list, expected .* 'state_dict'"):
         check_checkpoint(path)
 
 

@@ -1,1 +1,6 @@
 """Hooks."""
+
+from mmlayerwise.engine.hooks.random_state_hook import RandomStateHook
+from mmlayerwise.engine.hooks.separation_hook import SeparationHook
+
+__all__ = ['RandomStateHook', 'SeparationHook']
