@@ -11,19 +11,25 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmlayerwise.engine.separation import InferenceForward, MeasuringData
+from mmlayerwise.separation import measure_separation
 from mmlayerwise.utils.meta_device import meta_device
 from mmlayerwise.zoo import ZooModel, ZooSystem, load_zoo
-from tests.zoo.batches import make_batch
+from tests.zoo.batches import make_items
 from tests.zoo.configs import build, load_config, reduce, scope_of, without_pretraining
 from tests.zoo.predictions import check_predictions, predicted_tensors
 from tests.zoo.reductions import REDUCTIONS, Reduction, reduction_for
 from tests.zoo.training import seed_everything, train
 
+BATCH_SIZE = 2
+# The separation index looks at more images than one batch.
+NUM_IMAGES = 6
 ROWS = [(system, model) for system in load_zoo() for model in system.models]
 
 
@@ -35,10 +41,15 @@ class Trained:
     scope: str
     config: dict
     reduction: Reduction
-    batch: dict
+    items: list[dict]
     model: nn.Module
     losses: list[float]
     reached: set[str]
+
+    @property
+    def batch(self) -> dict:
+        """What the model is trained and tested on."""
+        return pseudo_collate(copy.deepcopy(self.items[:BATCH_SIZE]))
 
     def build(self, seed: int) -> nn.Module:
         """Another model of the same config, randomly initialised."""
@@ -56,7 +67,7 @@ class Trained:
         model.eval()
         seed_everything()
         with torch.no_grad():
-            return model.test_step(copy.deepcopy(self.batch))
+            return model.test_step(self.batch)
 
 
 @pytest.fixture(
@@ -82,7 +93,7 @@ def trained(row: tuple[ZooSystem, ZooModel]) -> Iterator[Trained]:
         scope=scope_of(config),
         config=reduce(config, system.task, reduction),
         reduction=reduction,
-        batch=make_batch(system.task, reduction.image_size),
+        items=make_items(system.task, reduction.image_size, NUM_IMAGES),
         model=nn.Identity(),
         losses=[],
         reached=set(),
@@ -121,7 +132,7 @@ def test_every_parameter_receives_a_gradient(trained: Trained) -> None:
 
 def test_predictions_are_valid(trained: Trained) -> None:
     predictions = trained.predict(trained.model)
-    assert len(predictions) == len(trained.batch['inputs'])
+    assert len(predictions) == BATCH_SIZE
     reduction = trained.reduction
     check_predictions(
         trained.task, predictions, reduction.image_size, reduction.boxes_leave_the_image
@@ -134,6 +145,22 @@ def test_state_dict_restores_the_predictions(trained: Trained) -> None:
     expected = predicted_tensors(trained.task, trained.predict(trained.model))
     actual = predicted_tensors(trained.task, trained.predict(fresh))
     assert all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
+
+
+@pytest.mark.parametrize('layers', ['stages', 'auto'])
+def test_every_layer_has_a_separation_index(trained: Trained, layers: str) -> None:
+    before = predicted_tensors(trained.task, trained.predict(trained.model))
+    data = MeasuringData(trained.items, BATCH_SIZE, pseudo_collate)
+    data.images = list(range(NUM_IMAGES))
+    forward = InferenceForward()
+    forward.settle(trained.model, data.first(trained.model).inputs)
+    profile = measure_separation(
+        trained.model, data.batches(trained.model), layers, forward=forward
+    )
+    assert len(profile.layers) >= 3
+    assert all(0 <= layer.index <= 1 and layer.num_samples > 1 for layer in profile.layers)
+    after = predicted_tensors(trained.task, trained.predict(trained.model))
+    assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
 
 
 def test_every_reduction_belongs_to_a_row() -> None:

@@ -1,4 +1,4 @@
-"""Batches of digit scenes with every annotation that some system asks for."""
+"""Digit scenes with every annotation that some system asks for."""
 
 from typing import Any
 
@@ -13,32 +13,31 @@ from mmlayerwise.datasets.digit_scene_generator import (
 )
 from mmlayerwise.datasets.handwritten_digits import load_handwritten_digits
 
-BATCH_SIZE = 2
 
-
-def make_batch(task: str, image_size: int) -> dict[str, list]:
-    """A batch as a data loader gives it, the same one every time.
+def make_items(task: str, image_size: int, count: int) -> list[dict[str, Any]]:
+    """Images with annotations as a data set of the toolbox gives them, the same ones every time.
 
     Args:
         task: One of ``mmlayerwise.zoo.TASKS``.
         image_size: Height and width in pixels.
+        count: How many.
 
     Returns:
-        ``inputs``: uint8 images of shape (3, H, W); ``data_samples``: samples of the toolbox.
+        Of each image ``inputs``, uint8 of shape (3, H, W), and ``data_samples``.
     """
     if task == 'cls':
-        return _digits(image_size)
+        return _digits(image_size, count)
     settings = DigitSceneSettings(
         image_size=(image_size, image_size),
         num_digits=(2, 4),
         digit_size=(image_size // 5, image_size * 3 // 4),
     )
-    scenes = [compose_digit_scene(settings, index) for index in range(BATCH_SIZE)]
     make_sample = _segmentation_sample if task == 'sem' else _detection_sample
-    return dict(
-        inputs=[_tensor(scene.image.transpose(2, 0, 1)) for scene in scenes],
-        data_samples=[make_sample(scene) for scene in scenes],
-    )
+    scenes = [compose_digit_scene(settings, index) for index in range(count)]
+    return [
+        dict(inputs=_tensor(scene.image.transpose(2, 0, 1)), data_samples=make_sample(scene))
+        for scene in scenes
+    ]
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
@@ -86,23 +85,22 @@ def _detection_sample(scene: DigitScene) -> Any:
 
 
 def _propose(boxes: torch.Tensor, image_size: int) -> torch.Tensor:
-    """The true boxes, moved by a tenth of their size, and a grid of windows."""
+    """The true boxes, moved by a tenth of their size, and windows of many sizes."""
     sizes = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-    moved = torch.cat([boxes + 0.1 * sizes, boxes - 0.1 * sizes])
-    side = image_size / 4
-    corners = torch.cartesian_prod(*[torch.arange(0, image_size, side)] * 2)
-    return torch.cat([moved, torch.cat([corners, corners + side], 1)]).clamp(0, image_size)
+    proposals = [boxes + 0.1 * sizes, boxes - 0.1 * sizes]
+    for side in (image_size // 8, image_size // 4, image_size // 2, image_size):
+        corners = torch.arange(0.0, image_size, side)[:, None].expand(-1, 2)
+        proposals.append(torch.cat([corners, corners + side], 1))
+    return torch.cat(proposals).clamp(0, image_size)
 
 
-def _digits(image_size: int) -> dict[str, list]:
+def _digits(image_size: int, count: int) -> list[dict[str, Any]]:
     from mmlayerwise.structures import ClassificationDataSample
 
     images, labels = load_handwritten_digits('train')
-    images = torch.from_numpy(images[:BATCH_SIZE].copy())[:, None].expand(-1, 3, -1, -1)
+    images = _tensor(images[:count])[:, None].expand(-1, 3, -1, -1)
     images = torch.nn.functional.interpolate(images, (image_size, image_size))
-    return dict(
-        inputs=list(images),
-        data_samples=[
-            ClassificationDataSample().set_gt_label(label) for label in labels[:BATCH_SIZE]
-        ],
-    )
+    return [
+        dict(inputs=image, data_samples=ClassificationDataSample().set_gt_label(label))
+        for image, label in zip(images, labels[:count], strict=True)
+    ]

@@ -34,9 +34,28 @@ class Reduction:
 _ALL_NEGATIVES = 1000
 
 REDUCTIONS: dict[str, Reduction] = {
-    # The shared head, stage 4 of a ResNet, has fixed widths.
-    'faster-rcnn_r50-caffe_c4-1x_coco': Reduction(image_size=64, channel_divisor=1),
-    'detectors_htc-r50_1x_coco': Reduction(deltas={'neck.rfp_backbone.rfp_inplanes': 64}),
+    # Windows of 16, 32, 64 and 128 pixels go to the four levels.
+    'fast-rcnn_r50_fpn_1x_coco': Reduction(deltas={'roi_head.bbox_roi_extractor.finest_scale': 16}),
+    # The shared head, stage 4 of a ResNet, has fixed widths and costs much for each region. With
+    # a frozen zero scale its residual branches would stay cut off.
+    'faster-rcnn_r50-caffe_c4-1x_coco': Reduction(
+        image_size=64,
+        channel_divisor=1,
+        deltas={
+            'backbone.zero_init_residual': False,
+            'backbone.norm_eval': False,
+            'train_cfg.rcnn.sampler.num': 8,
+            'test_cfg.rpn.max_per_img': 10,
+        },
+    ),
+    # Its standardised weights need normalised features when they don't come from pretraining.
+    'detectors_htc-r50_1x_coco': Reduction(
+        deltas={
+            'neck.rfp_backbone.rfp_inplanes': 64,
+            'backbone.norm_eval': False,
+            'neck.rfp_backbone.norm_eval': False,
+        }
+    ),
     # SSDVGG has fixed widths. From 96 pixels the last levels need padding to exist at all, and
     # hardly any overlap is enough to let their large boxes train the regressors.
     'ssd300_coco': Reduction(
@@ -66,7 +85,8 @@ REDUCTIONS: dict[str, Reduction] = {
     'yolox_d53_8xb8-300e_coco': Reduction(
         image_size=64, channel_divisor=1, boxes_leave_the_image=True
     ),
-    'yolox_s_8xb8-300e_coco': Reduction(boxes_leave_the_image=True),
+    # The assignment changes from step to step; small ones don't show.
+    'yolox_s_8xb8-300e_coco': Reduction(boxes_leave_the_image=True, learning_rate=1e-3),
     'yolact_r101_1xb8-55e_coco': Reduction(
         deltas={'train_cfg.neg_pos_ratio': _ALL_NEGATIVES},
     ),

@@ -9,7 +9,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-NUM_STEPS = 2
+NUM_STEPS = 3
 
 
 def seed_everything(seed: int = 0) -> None:
