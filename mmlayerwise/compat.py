@@ -19,6 +19,7 @@ def install() -> None:
     keep_old_checkpoint_until_new_is_written()
     resume_from_whole_checkpoint()
     find_configs_of_editable_installs()
+    let_ssd_predict()
 
 
 def allow_checkpoint_classes() -> None:
@@ -295,3 +296,18 @@ def name_undecodable_images() -> None:
             raise UserError(message) from error
 
     BaseDataset.prepare_data = wrapper
+
+
+def let_ssd_predict() -> None:
+    """Let mmdet's SSD predict.
+
+    Needed by: mmdet 3.3.0 and onedl-mmdetection 3.5.1, whose dense heads look at the class of
+    ``loss_cls`` while predicting; ``SSDHead`` has none, its loss is a function.
+    """
+    from mmlayerwise.utils.after_import import after_import
+
+    def set_default(module: Any) -> None:
+        if not hasattr(module.SSDHead, 'loss_cls'):
+            module.SSDHead.loss_cls = None
+
+    after_import('mmdet.models.dense_heads.ssd_head', set_default)
