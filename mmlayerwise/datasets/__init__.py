@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from mmlayerwise.datasets import transforms
 from mmlayerwise.datasets.base_classification_dataset import BaseClassificationDataset
 from mmlayerwise.datasets.cifar import CIFAR10, CIFAR100
+from mmlayerwise.datasets.digits import Digits
 from mmlayerwise.datasets.mnist import MNIST, FashionMNIST
 
 __all__ = [
@@ -15,11 +16,18 @@ __all__ = [
     'CIFAR100',
     'MNIST',
     'BaseClassificationDataset',
+    'Digits',
     'FashionMNIST',
     'transforms',
 ]
 
 if find_spec('mmseg') is not None:
     from mmlayerwise.datasets.camvid import CamVidDataset
+    from mmlayerwise.datasets.digit_scenes_segmentation import DigitScenesSegmentation
 
-    __all__ += ['CamVidDataset']
+    __all__ += ['CamVidDataset', 'DigitScenesSegmentation']
+
+if find_spec('mmdet') is not None:
+    from mmlayerwise.datasets.digit_scenes import DigitScenes, DigitScenesPanoptic
+
+    __all__ += ['DigitScenes', 'DigitScenesPanoptic']

@@ -9,6 +9,7 @@ import numpy as np
 from mmlayerwise.datasets.handwritten_digits import NUM_CLASSES as NUM_DIGITS
 from mmlayerwise.datasets.handwritten_digits import SPLITS, Split, load_handwritten_digits
 from mmlayerwise.datasets.textures import TEXTURES, smooth_noise
+from mmlayerwise.utils.errors import UserError
 
 DIGIT_CLASSES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 TEXTURE_CLASSES = tuple(TEXTURES)
@@ -44,24 +45,24 @@ class DigitSceneSettings:
         for name in ('image_size', 'num_digits', 'digit_size'):
             value = tuple(int(number) for number in getattr(self, name))
             if len(value) != 2:
-                raise ValueError(f'{name} must be two integers, but got {getattr(self, name)!r}')
+                raise UserError(f'{name} must be two integers, but got {getattr(self, name)!r}')
             object.__setattr__(self, name, value)
         if self.split not in SPLITS:
-            raise ValueError(f'split must be one of {SPLITS}, but got {self.split!r}')
+            raise UserError(f'split must be one of {SPLITS}, but got {self.split!r}')
         for name, least in (('num_digits', 1), ('digit_size', 8)):
             low, high = getattr(self, name)
             if not least <= low <= high:
-                raise ValueError(
+                raise UserError(
                     f'{name} must be (least, greatest) with {least} <= least <= greatest, '
                     f'but got {(low, high)}'
                 )
         if self.digit_size[1] > min(self.image_size):
-            raise ValueError(
+            raise UserError(
                 f'digits of up to {self.digit_size[1]} pixels do not fit into scenes of '
                 f'{self.image_size[0]} x {self.image_size[1]}: lower digit_size or raise image_size'
             )
         if self.seed < 0:
-            raise ValueError(f'seed must not be negative, but got {self.seed}')
+            raise UserError(f'seed must not be negative, but got {self.seed}')
 
 
 @dataclass(frozen=True)
@@ -178,17 +179,21 @@ def _draw_digits(
     """Draw digits onto the canvas from back to front; return labels and the instance map."""
     images, digit_labels = load_handwritten_digits(settings.split)
     instance_map = np.zeros(settings.image_size, dtype=np.uint8)
-    labels, areas = [], []
+    labels: list[int] = []
+    areas = np.zeros(0, dtype=np.int64)
+    visible = np.zeros(0, dtype=np.int64)
     for _ in range(rng.integers(*settings.num_digits, endpoint=True)):
         chosen = rng.integers(len(images))
         size = np.exp(rng.uniform(*np.log(settings.digit_size)))
         ink = _warp_digit(rng, images[chosen], size)
         mask = ink > 0.5
-        place = _find_place(rng, mask, instance_map, areas)
-        if place is None:
+        found = _find_place(rng, mask, instance_map, visible, MIN_VISIBLE_FRACTION * areas)
+        if found is None:
             continue
+        place, visible = found
         labels.append(digit_labels[chosen])
-        areas.append(np.count_nonzero(mask))
+        areas = np.append(areas, np.count_nonzero(mask))
+        visible = np.append(visible, areas[-1])
         instance_map[place][mask] = len(labels)
         _blend(rng, canvas[place], ink)
     return np.array(labels, dtype=np.int64), instance_map
@@ -215,21 +220,27 @@ def _warp_digit(rng: np.random.Generator, digit: np.ndarray, size: float) -> np.
 
 
 def _find_place(
-    rng: np.random.Generator, mask: np.ndarray, instance_map: np.ndarray, areas: list[int]
-) -> tuple[slice, slice] | None:
-    """Find a place where the digit fits and hides no other beyond the limit."""
+    rng: np.random.Generator,
+    mask: np.ndarray,
+    instance_map: np.ndarray,
+    visible: np.ndarray,
+    least_visible: np.ndarray,
+) -> tuple[tuple[slice, slice], np.ndarray] | None:
+    """Find a place where a digit fits and hides no other beyond the limit.
+
+    Returns:
+        The place and what stays visible of the others in pixels, or None.
+    """
     height, width = mask.shape
     rows, columns = instance_map.shape[0] - height, instance_map.shape[1] - width
     if rows < 0 or columns < 0:
         return None
-    visible = np.bincount(instance_map.ravel(), minlength=len(areas) + 1)
     for _ in range(_PLACEMENT_TRIALS):
         y, x = rng.integers(rows + 1), rng.integers(columns + 1)
         place = slice(y, y + height), slice(x, x + width)
-        hidden = np.bincount(instance_map[place][mask], minlength=len(areas) + 1)
-        left = visible[1:] - hidden[1:]
-        if np.all(left >= MIN_VISIBLE_FRACTION * np.array(areas)):
-            return place
+        hidden = np.bincount(instance_map[place][mask], minlength=len(visible) + 1)[1:]
+        if np.all(visible - hidden >= least_visible):
+            return place, visible - hidden
     return None
 
 

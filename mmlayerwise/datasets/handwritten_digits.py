@@ -5,6 +5,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from mmlayerwise.utils.errors import UserError
+
 Split = Literal['train', 'test']
 SPLITS: tuple[str, ...] = get_args(Split)
 NUM_CLASSES = 10
@@ -27,7 +29,7 @@ def load_handwritten_digits(split: Split) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.datasets import load_digits
 
     if split not in SPLITS:
-        raise ValueError(f'split must be one of {SPLITS}, but got {split!r}')
+        raise UserError(f'split must be one of {SPLITS}, but got {split!r}')
     images, labels = load_digits(return_X_y=True)
     part = slice(NUM_TRAIN) if split == 'train' else slice(NUM_TRAIN, None)
     # The file counts the inked pixels of 4 x 4 blocks: 0 to 16.
