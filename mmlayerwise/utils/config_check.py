@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from mmengine import registry as registries
@@ -10,7 +11,7 @@ from mmengine.registry import DefaultScope, Registry
 from mmengine.utils import is_installed
 
 from mmlayerwise.utils.errors import UserError
-from mmlayerwise.utils.signatures import keyword_arguments, popped_keys
+from mmlayerwise.utils.signatures import keyword_arguments, popped_keys, string_constants
 
 # Where Runner builds each part of a config. Other variables of a config are not built.
 SECTIONS = {
@@ -63,7 +64,6 @@ TAKEN_FROM_LAYERS = {'requires_grad', 'fallback_on_stride', 'postfix', '_scope_'
 NOT_COMPONENTS = {
     'nms',
     'roi_layer',
-    'adapt_cfg',
     'metainfo',
     'backend_args',
     'file_client_args',
@@ -178,6 +178,8 @@ def _unknown_type(node: Mapping, path: str, kind: str, parent: Callable | None) 
     name = node['type']
     scope, _, _ = name.rpartition('.')
     package = scope.partition('.')[0]
+    if _is_interpreted_by(parent, name) or _is_operator(name):
+        return None
     if package and not is_installed(package):
         return Problem(path, f'{name!r} needs the package {package!r}, which is not installed')
     with getattr(registries, kind).switch_scope_and_registry(
@@ -197,6 +199,19 @@ def _unknown_type(node: Mapping, path: str, kind: str, parent: Callable | None) 
         f'no component {name!r} in the registry {registry.name!r} of scope '
         f'{registry.scope!r}{hint}',
     )
+
+
+def _is_interpreted_by(parent: Callable | None, name: str) -> bool:
+    """Return whether a type may be a word that the component around it understands itself."""
+    return parent is not None and name in string_constants(parent)
+
+
+def _is_operator(name: str) -> bool:
+    """Return whether a type names a function of mmcv.ops, such as ``nms``."""
+    try:
+        return hasattr(import_module('mmcv.ops'), name)
+    except ImportError:
+        return False
 
 
 def _unknown_keys(

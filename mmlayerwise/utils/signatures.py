@@ -5,6 +5,7 @@ import functools
 import inspect
 import textwrap
 from collections.abc import Callable
+from importlib import import_module
 
 
 def keyword_arguments(component: Callable) -> frozenset[str] | None:
@@ -27,7 +28,6 @@ def keyword_arguments(component: Callable) -> frozenset[str] | None:
         return None  # no signature or no source, as for some builtins
 
 
-@functools.cache
 def popped_keys(component: type) -> frozenset[str]:
     """Return the keys that a class takes out of dictionaries, perhaps out of its parts' configs.
 
@@ -37,30 +37,48 @@ def popped_keys(component: type) -> frozenset[str]:
     Returns:
         Every constant ``key`` in a ``something.pop(key, ...)`` in the modules of its bases.
     """
-    keys: set[str] = set()
-    for module in {base.__module__ for base in component.__mro__}:
-        keys |= _popped_in_module(module)
-    return frozenset(keys)
+    return frozenset().union(*(_strings(module)[1] for module in _modules(component)))
+
+
+def string_constants(component: Callable) -> frozenset[str]:
+    """Return the strings in the source of a class, which may be types that it interprets itself.
+
+    Args:
+        component: A class or function.
+
+    Returns:
+        Every string constant in the modules of its bases.
+    """
+    return frozenset().union(*(_strings(module)[0] for module in _modules(component)))
+
+
+def _modules(component: Callable) -> set[str]:
+    bases = component.__mro__ if inspect.isclass(component) else (component,)
+    outside = ('torch', 'builtins', 'abc', 'collections', 'typing')
+    names = {getattr(base, '__module__', None) or 'builtins' for base in bases}
+    return {name for name in names if name.split('.')[0] not in outside}
 
 
 @functools.cache
-def _popped_in_module(name: str) -> frozenset[str]:
-    if name.split('.')[0] in ('torch', 'builtins', 'abc', 'collections', 'typing'):
-        return frozenset()
+def _strings(module: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return all string constants of a module and those that are popped from dictionaries."""
     try:
-        tree = ast.parse(inspect.getsource(inspect.importlib.import_module(name)))
+        tree = ast.parse(inspect.getsource(import_module(module)))
     except (TypeError, OSError, SyntaxError, ImportError):
-        return frozenset()
-    return frozenset(
-        call.args[0].value
-        for call in ast.walk(tree)
-        if isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Attribute)
-        and call.func.attr in ('pop', '__delitem__')
-        and call.args
-        and isinstance(call.args[0], ast.Constant)
-        and isinstance(call.args[0].value, str)
-    )
+        return frozenset(), frozenset()
+    constants, popped = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            constants.add(node.value)
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == 'pop'
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            popped.add(node.args[0].value)
+    return frozenset(constants), frozenset(popped)
 
 
 @functools.cache

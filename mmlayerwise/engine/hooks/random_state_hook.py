@@ -62,15 +62,8 @@ class RandomStateHook(Hook):
         if not isinstance(loader.dataset, SeededSamples):
             seed = (runner.seed, get_rank())
             loader.__dict__['dataset'] = SeededSamples(loader.dataset, seed)
-        # Workers that started before, as mmengine 0.10.7 does in its iteration-based loop, hold
-        # the original data set.
+        # Workers that started before hold the original data set.
         loader._iterator = None
-        iterator = getattr(runner.train_loop, 'dataloader_iterator', None)
-        if iterator is not None:
-            for sampler in (loader.sampler, getattr(loader.batch_sampler, 'sampler', None)):
-                if hasattr(sampler, '_indices_of_rank'):  # InfiniteSampler: start over
-                    sampler.indices = sampler._indices_of_rank()
-            runner.train_loop.dataloader_iterator = type(iterator)(loader)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Tell the data loader the number of its next batch.
@@ -81,10 +74,18 @@ class RandomStateHook(Hook):
         if self._batches is None:
             return
         iterator = getattr(runner.train_loop, 'dataloader_iterator', None)
+        if iterator is None:
+            self._batches.next_number = runner.iter
+            return
         # An iteration-based loop skips what it has trained on: in the sampler, so that the first
         # batch drawn is number `runner.iter`, or else by drawing from batch 0 on.
-        skips_by_drawing = iterator is not None and not _skips_in_sampler(iterator)
-        self._batches.next_number = 0 if skips_by_drawing else runner.iter
+        self._batches.next_number = runner.iter if _skips_in_sampler(iterator) else 0
+        # The loop of mmengine 0.10.7 began to draw when it was built: start over.
+        loader = runner.train_dataloader
+        for sampler in (loader.sampler, getattr(loader.batch_sampler, 'sampler', None)):
+            if hasattr(sampler, '_indices_of_rank'):
+                sampler.indices = sampler._indices_of_rank()
+        runner.train_loop.dataloader_iterator = type(iterator)(loader)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed what the model draws in this iteration.
