@@ -76,9 +76,8 @@ def adapt_to_cpu(cfg: Config) -> list[str]:
         wrapper = {**wrapper, 'type': 'CPUDistributedDataParallel'}
     cfg.model_wrapper_cfg = {**wrapper, 'device_ids': None}
 
-    dist_cfg = cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})
-    asked = dist_cfg.get('backend', 'nccl')
-    dist_cfg['backend'] = 'gloo'
+    asked = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('backend', 'nccl')
+    cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
     note = 'No accelerator on this machine: the processes compute on the CPU'
     return [f'{note}.' if asked == 'gloo' else f'{note} and talk over gloo instead of {asked}.']
 

@@ -8,8 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch import nn
 
 from mmlayerwise.engine.distributed import adapt_to_cpu, init_gloo
 from mmlayerwise.plugins import installed_plugins
@@ -130,8 +132,16 @@ def build_runner(cfg: Config, splits: Sequence[str] = ('train', 'val')) -> Runne
     for note in notes:
         runner.logger.info(note)
     if cfg.get('load_from'):
-        check_checkpoint(cfg.load_from, runner.model, resume=bool(cfg.get('resume')))
+        model = _without_wrappers(runner.model)
+        check_checkpoint(cfg.load_from, model, resume=bool(cfg.get('resume')))
     return runner
+
+
+def _without_wrappers(model: nn.Module) -> nn.Module:
+    """Return the model whose weights a checkpoint holds."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
 def _configs_of(package: str) -> Path:

@@ -153,8 +153,10 @@ def _flatten(steps: list) -> list[dict]:
 
 def _flip_model() -> dict[str, Any]:
     """Return mmdet's way to merge the detections of several views."""
+    import mmdet.models  # noqa: F401  (registers the model, and in mmengine's own scope)
+
     return {
-        'type': 'mmdet.DetTTAModel',
+        'type': 'DetTTAModel',
         'tta_cfg': {'nms': {'type': 'nms', 'iou_threshold': 0.5}, 'max_per_img': 100},
     }
 
