@@ -5,3 +5,6 @@ _base_ = [
     '../_base_/schedules/cifar10_1xb128-200e.py',
     '../_base_/default_runtime.py',
 ]
+
+# The fully connected layers have no batch normalisation: a rate of 0.1 stops them from learning.
+optim_wrapper = dict(optimizer=dict(lr=0.05))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, ModuleList
 from torch import nn
 
 from mmlayerwise.registry import MODELS
@@ -54,7 +54,7 @@ class ImageClassifier(BaseModel):
             self.head = MODELS.build(head)
         if auxiliary_head is not None:
             heads = [auxiliary_head] if isinstance(auxiliary_head, dict) else auxiliary_head
-            self.auxiliary_head = nn.ModuleList(MODELS.build(config) for config in heads)
+            self.auxiliary_head = ModuleList(MODELS.build(config) for config in heads)
 
     @property
     def with_neck(self) -> bool:

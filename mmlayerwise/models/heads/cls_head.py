@@ -63,7 +63,8 @@ class ClsHead(BaseModule, metaclass=ABCMeta):
             data_samples: N samples with ``gt_label``.
 
         Returns:
-            The weighted loss under the name ``loss``.
+            The weighted loss under the name ``loss_cls``; mmengine reports the sum of all losses as
+            ``loss``.
 
         Raises:
             UserError: If a label is not in ``[0, num_classes)``.
@@ -72,7 +73,7 @@ class ClsHead(BaseModule, metaclass=ABCMeta):
         self._check_labels(labels)
         logits = self(features)
         labels = labels.to(logits.device)
-        return {'loss': self.loss_weight * self.loss_module(logits, labels)}
+        return {'loss_cls': self.loss_weight * self.loss_module(logits, labels)}
 
     def predict(
         self,

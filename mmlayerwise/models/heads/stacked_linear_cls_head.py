@@ -25,7 +25,8 @@ class StackedLinearClsHead(ClsHead):
         loss: See :class:`~mmlayerwise.models.heads.cls_head.ClsHead`.
         loss_weight: Factor on the loss.
         in_index: Which of the given feature maps to use.
-        init_cfg: Initialisation config of mmengine.
+        init_cfg: Initialisation config of mmengine; by default normal of standard deviation 0.01, as
+            in both papers.
     """
 
     def __init__(
@@ -41,11 +42,7 @@ class StackedLinearClsHead(ClsHead):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         if init_cfg is None:
-            init_cfg = {
-                'type': 'Kaiming',
-                'layer': 'Linear',
-                'override': {'type': 'Normal', 'name': 'fc', 'std': 0.01},
-            }
+            init_cfg = {'type': 'Normal', 'layer': 'Linear', 'std': 0.01}
         super().__init__(num_classes, loss, loss_weight, in_index, init_cfg)
         widths = [in_channels, *mid_channels]
         layers: list[nn.Module] = []

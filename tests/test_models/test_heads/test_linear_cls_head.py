@@ -26,7 +26,7 @@ def test_loss_is_the_cross_entropy(loss, smoothing):
     torch.manual_seed(0)
     head = LinearClsHead(5, 8, loss_weight=0.5, **({'loss': loss} if loss else {}))
     features, labels = torch.randn(4, 8), [0, 4, 2, 2]
-    actual = head.loss((features,), samples(*labels))['loss'].item()
+    actual = head.loss((features,), samples(*labels))['loss_cls'].item()
     weight, bias = (p.detach().double().numpy() for p in (head.fc.weight, head.fc.bias))
     logits = features.double().numpy() @ weight.T + bias
     expected = 0.5 * reference_cross_entropy(logits, labels, smoothing)
@@ -39,7 +39,7 @@ def test_loss_of_any_registered_kind():
     assert isinstance(head.loss_module, mmdet_loss.CrossEntropyLoss)
     features = (torch.randn(2, 4),)
     expected = 2 * torch.nn.functional.cross_entropy(head(features), torch.tensor([0, 2]))
-    torch.testing.assert_close(head.loss(features, samples(0, 2))['loss'], expected)
+    torch.testing.assert_close(head.loss(features, samples(0, 2))['loss_cls'], expected)
 
 
 def test_predicts_probabilities_and_the_likeliest_class():
