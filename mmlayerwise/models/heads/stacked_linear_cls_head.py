@@ -25,7 +25,7 @@ class StackedLinearClsHead(ClsHead):
         loss: See :class:`~mmlayerwise.models.heads.cls_head.ClsHead`.
         loss_weight: Factor on the loss.
         in_index: Which of the given feature maps to use.
-        init_cfg: Initialisation config of mmengine; by default normal of standard deviation 0.01, as
+        init_cfg: Initialisation config of mmengine; by default normal, standard deviation 0.01, as
             in both papers.
     """
 
