@@ -5,12 +5,12 @@ import torch
 
 mmcv = pytest.importorskip('mmcv')
 from mmcv.ops import (  # noqa: E402
+    PSAMask,
     carafe,
     deform_conv2d,
     deform_roi_pool,
     masked_conv2d,
     modulated_deform_conv2d,
-    psa_mask,
 )
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction  # noqa: E402
 
@@ -37,7 +37,7 @@ OPERATORS = {
         [(2, 4, 5, 6), (2, 36, 5, 6), (2, 18, 5, 6), (6, 2, 3, 3), (6,)],
     ),
     'ms_deform_attn': (attend, [(2, 22, 2, 3), (2, 5, 2, 2, 3, 2), (2, 5, 2, 2, 3)]),
-    'psa_mask': (lambda windows: psa_mask(windows, 1, (3, 5)), [(2, 15, 4, 3)]),
+    'psa_mask': (PSAMask('distribute', (3, 5)), [(2, 15, 4, 3)]),
     'carafe': (lambda *args: carafe(*args, 3, 2, 2), [(2, 4, 3, 4), (2, 18, 6, 8)]),
     'deform_roi_pool': (pool, [(2, 3, 6, 7), (2, 2, 2, 3)]),
 }
