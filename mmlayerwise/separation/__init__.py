@@ -1,1 +1,65 @@
-"""Separation analysis of layers; needs torch and numpy only."""
+"""Separation analysis of layers; needs torch and numpy only.
+
+The measure of Kalhor et al., *Evaluation of Dataflow through layers of Deep Neural Networks*,
+arXiv 1906.05156: the share of samples whose nearest neighbour, seen through a layer, has their label.
+"""
+
+from mmlayerwise.separation.errors import SeparationError
+from mmlayerwise.separation.indices import (
+    Separation,
+    center_separation_index,
+    chance_level,
+    class_separation_index,
+    cross_separation_index,
+    measure,
+    sample_separation_index,
+    separation_index,
+    wilson_interval,
+)
+from mmlayerwise.separation.layers import Layer, Trace
+from mmlayerwise.separation.neighbors import Neighbors, nearest_neighbors
+from mmlayerwise.separation.profile import (
+    Batch,
+    LayerSeparation,
+    SeparationMeter,
+    SeparationProfile,
+    measure_separation,
+)
+from mmlayerwise.separation.samples import (
+    BoxSamples,
+    GroundTruth,
+    ImageSamples,
+    PixelSamples,
+    Sampler,
+)
+from mmlayerwise.separation.taps import Tap, Taps, undisturbed
+
+__all__ = [
+    'Batch',
+    'BoxSamples',
+    'GroundTruth',
+    'ImageSamples',
+    'Layer',
+    'LayerSeparation',
+    'Neighbors',
+    'PixelSamples',
+    'Sampler',
+    'Separation',
+    'SeparationError',
+    'SeparationMeter',
+    'SeparationProfile',
+    'Tap',
+    'Taps',
+    'Trace',
+    'center_separation_index',
+    'chance_level',
+    'class_separation_index',
+    'cross_separation_index',
+    'measure',
+    'measure_separation',
+    'nearest_neighbors',
+    'sample_separation_index',
+    'separation_index',
+    'undisturbed',
+    'wilson_interval',
+]

@@ -1,0 +1,185 @@
+"""Measuring layers during training."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import IterBasedTrainLoop
+from torch import nn
+
+from mmlayerwise.engine.separation import InferenceForward, MeasuringData
+from mmlayerwise.registry import HOOKS
+from mmlayerwise.separation import SeparationError, SeparationMeter, undisturbed
+from mmlayerwise.separation.layers import LayerSelection
+from mmlayerwise.separation.neighbors import DEFAULT_MEMORY
+from mmlayerwise.separation.record import Measurement, SeparationRecord, format_table
+from mmlayerwise.visualization.separation_plot import draw_separation
+
+
+@HOOKS.register_module()
+class SeparationHook(Hook):
+    """Measure the separation index of layers at every validation.
+
+    Works for any detector, segmentor or classifier of mmengine. The measurement takes a fixed,
+    class-balanced part of the validation data and changes no parameter, buffer, mode or random state. It
+    writes ``separation.json`` and ``separation.png`` into the work directory, adds the indices
+    to the metrics as ``separation/<layer>`` (so ``save_best`` can follow one) and to the visualizer.
+
+    Args:
+        layers: ``'stages'``, ``'auto'`` (every convolution, linear and attention block), or a list of
+            module names and regular expressions.
+        samples: What is compared: ``'auto'`` or ``dict(type=...)`` with ``ImageSamples``,
+            ``BoxSamples`` or ``PixelSamples`` and their arguments.
+        max_samples: At most so many samples.
+        interval: Measure at every n-th validation.
+        initial: Also measure before training.
+        order: Neighbours for the high-order, soft and anti index.
+        seed: Of the choice of images and samples.
+        max_memory: Bytes for the neighbour search.
+        backend: Which implementation searches for neighbours; plugins can give others.
+    """
+
+    # Before EMAHook (NORMAL) takes its averaged weights out again, and before the hooks that log
+    # the metrics or choose a best checkpoint by them.
+    priority = 'ABOVE_NORMAL'
+
+    def __init__(
+        self,
+        layers: LayerSelection = 'stages',
+        samples: str | dict = 'auto',
+        max_samples: int = 2000,
+        interval: int = 1,
+        initial: bool = False,
+        order: int = 5,
+        seed: int = 0,
+        max_memory: int = DEFAULT_MEMORY,
+        backend: str = 'exact',
+    ) -> None:
+        if interval < 1:
+            raise SeparationError(f'SeparationHook: interval must be at least 1, got {interval}.')
+        self.interval = interval
+        self.initial = initial
+        self.settings = dict(
+            layers=layers if isinstance(layers, str) else list(layers),
+            samples=samples,
+            max_samples=max_samples,
+            order=order,
+            seed=seed,
+        )
+        self.meter = SeparationMeter(
+            layers,
+            samples,
+            max_samples=max_samples,
+            order=order,
+            seed=seed,
+            max_memory=max_memory,
+            backend=backend,
+            keep_going=True,
+        )
+        self.record = SeparationRecord(self.settings)
+        self.data: MeasuringData | None = None
+        self.forward: InferenceForward | None = None
+        self.validations = 0
+
+    def before_train(self, runner: Any) -> None:
+        """Settle the layers at once, so that a misspelt name shows before the first epoch."""
+        if runner.val_loop is None:
+            raise SeparationError(
+                'SeparationHook measures on validation data; give val_dataloader, val_cfg and '
+                'val_evaluator, or remove the hook.'
+            )
+        path = self.json_path(runner)
+        if runner._resume and path.exists():
+            self.record = SeparationRecord.load(path)
+            self.record.settings = self.settings
+            self.record.keep_until(runner.iter)
+        self._prepare(runner)
+        if self.initial and runner.iter == 0:
+            self._measure(runner)
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Measure, log, and write the files."""
+        self.validations += 1
+        if self.validations % self.interval:
+            return
+        if self.data is None:
+            self._prepare(runner)
+        indices = self._measure(runner)
+        if metrics is not None:
+            metrics.update(indices)
+
+    def after_run(self, runner: Any) -> None:
+        """Say where the results lie."""
+        if not self.record.measurements or not is_main_process():
+            return
+        lines = [
+            f'separation:  {self.json_path(runner)}',
+            f'picture:     {self.png_path(runner)}',
+        ]
+        checkpoint = runner.message_hub.runtime_info.get('last_ckpt')
+        if checkpoint:
+            lines.insert(0, f'checkpoint:  {checkpoint}')
+        runner.logger.info('Results\n' + '\n'.join(lines))
+
+    @staticmethod
+    def json_path(runner: Any) -> Path:
+        """The record of the run."""
+        return Path(runner.work_dir) / 'separation.json'
+
+    @staticmethod
+    def png_path(runner: Any) -> Path:
+        """The picture of the run."""
+        return Path(runner.work_dir) / 'separation.png'
+
+    def _prepare(self, runner: Any) -> None:
+        model = _unwrapped(runner.model)
+        loader = runner.val_dataloader
+        self.meter.classes = getattr(loader.dataset, 'metainfo', {}).get('classes')
+        self.data = MeasuringData.from_dataloader(loader, self.meter.seed)
+        self.forward = InferenceForward(getattr(runner.val_loop, 'fp16', False))
+        with undisturbed(model, self.meter.seed):
+            batch = self.data.first(model)
+            self.forward.settle(model, batch.inputs)
+            self.meter.prepare(model, batch, self.forward)
+            self.data.choose(self.meter.sampler, self.meter.max_samples)
+        message = (
+            f'SeparationHook measures {len(self.meter.chosen)} layers by '
+            f'{self.meter.sampler.kind} samples of {len(self.data.images)} images.'
+        )
+        if self.meter.skipped:
+            message += f' Without such samples: {", ".join(self.meter.skipped)}.'
+        runner.logger.info(message)
+
+    def _measure(self, runner: Any) -> dict[str, float]:
+        model = _unwrapped(runner.model)
+        profile = self.meter.measure(model, self.data.batches(model), self.forward)
+        before = self.record.measurements[-1].profile if self.record.measurements else None
+        epoch, iteration = _progress(runner)
+        self.record.add(Measurement(epoch, iteration, profile))
+        if is_main_process():
+            self.record.save(self.json_path(runner))
+            draw_separation(self.record, self.png_path(runner))
+        runner.logger.info(f'Separation of the layers\n{format_table(profile, before)}')
+        indices = {
+            f'separation/{layer.name}': layer.index
+            for layer in profile.layers
+            if layer.index is not None
+        }
+        runner.message_hub.update_scalars(indices)
+        by_iteration = isinstance(runner._train_loop, IterBasedTrainLoop)
+        runner.visualizer.add_scalars(indices, step=iteration if by_iteration else epoch)
+        return indices
+
+
+def _progress(runner: Any) -> tuple[int, int]:
+    """Epochs and iterations trained; none where only validation runs."""
+    # runner.epoch would build the training loop of a run that only validates.
+    if runner._train_loop is None or isinstance(runner._train_loop, dict):
+        return 0, 0
+    return runner.epoch, runner.iter
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model
