@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PROJECT = 'mmlayerwise'
 DISABLED_VARIABLE = 'MMLAYERWISE_DISABLED_PLUGINS'
 # Modules of this package that implement hooks, as a plugin does.
-BUILT_INS = ('mmlayerwise.separation.neighbors',)
+BUILT_INS = ('mmlayerwise.separation.neighbors', 'mmlayerwise.separation.samples')
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

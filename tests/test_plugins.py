@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mmlayerwise.plugins import BUILT_INS, HookSpecifications, Plugins, PluginWarning, hookimpl
+from mmlayerwise.separation import nearest_neighbors
 from mmlayerwise.utils.errors import UserError
 
 EXAMPLE = Path(__file__).with_name('plugin_example')
@@ -138,6 +139,12 @@ def test_a_disabled_plugin_is_not_even_imported():
     assert plugins.broken == {}
 
 
+def test_an_unknown_neighbor_backend_is_named():
+    points = torch.randn(4, 2)
+    with pytest.raises(UserError, match=r"'fais' is not among the neighbor_backends; .*exact"):
+        nearest_neighbors(points, backend='fais')
+
+
 def test_every_hook_is_documented():
     hooks = [value for name, value in vars(HookSpecifications).items() if name[0] != '_']
     assert len(hooks) == 7
@@ -171,7 +178,7 @@ def test_an_installed_plugin_gives_a_neighbor_backend(installed_example):
     script = """
 import torch
 from mmlayerwise.plugins import installed_plugins
-from mmlayerwise.separation.neighbors import nearest_neighbors
+from mmlayerwise.separation import measure, nearest_neighbors
 
 assert 'example' in installed_plugins().names
 points = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
@@ -180,6 +187,9 @@ for options in ({}, {'groups': torch.arange(40) // 8}, {'queries': points[:5] + 
     theirs = nearest_neighbors(points, 4, backend='brute_force', **options)
     assert torch.equal(ours.indices, theirs.indices)
     torch.testing.assert_close(ours.distances, theirs.distances)
+labels = torch.arange(40) % 3
+ours, theirs = (measure(points, labels, backend=name) for name in ('exact', 'brute_force'))
+assert ours.index == theirs.index > 0
 print('equal')
 """
     assert run_with(installed_example, '-c', script).strip() == 'equal'
