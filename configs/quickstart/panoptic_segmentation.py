@@ -1,0 +1,27 @@
+# A narrow Panoptic FPN on scenes of handwritten digits: Mask R-CNN and a semantic head.
+_base_ = ['./instance_segmentation.py', '../_base_/datasets/digit_scenes_panoptic.py']
+
+model = dict(
+    type='PanopticFPN',
+    data_preprocessor=dict(mask_pad_value=0, pad_seg=True, seg_pad_value=255),
+    semantic_head=dict(
+        type='PanopticFPNHead',
+        num_things_classes=10,
+        num_stuff_classes=3,
+        in_channels=64,
+        inner_channels=32,
+        start_level=0,
+        end_level=4,
+        norm_cfg=dict(type='GN', num_groups=8, requires_grad=True),
+        loss_seg=dict(type='CrossEntropyLoss', ignore_index=255, loss_weight=0.5),
+    ),
+    panoptic_fusion_head=dict(
+        type='HeuristicFusionHead', num_things_classes=10, num_stuff_classes=3
+    ),
+    test_cfg=dict(
+        rcnn=dict(score_thr=0.5, nms=dict(class_agnostic=True)),
+        panoptic=dict(mask_overlap=0.5, stuff_area_limit=64),
+    ),
+)
+
+default_hooks = dict(checkpoint=dict(save_best='panoptic/PQ'))
