@@ -16,6 +16,9 @@ from mmlayerwise.separation import Batch, GroundTruth, SeparationError
 from mmlayerwise.separation.distributed import world
 from mmlayerwise.separation.samples import ImageSamples, Sampler, balanced_order
 
+# Where a batch may hold the ground truth: the data samples of the toolboxes, or plain labels.
+_TRUTH_KEYS = ('data_samples', 'gt_label', 'labels', 'label')
+
 
 class InferenceForward:
     """Runs an mmengine model on preprocessed data, as inference would.
@@ -65,8 +68,8 @@ class InferenceForward:
 def annotations_first(dataset: Dataset) -> Dataset:
     """A copy of a data set whose pipeline loads annotations before it changes the image.
 
-    Test pipelines load them after ``Resize``, in the coordinates of the original image; the layers see the
-    resized one. Loaded first, boxes and maps go through the same transforms as the image.
+    Test pipelines load them after ``Resize``, in the coordinates of the original image; the layers
+    see the resized one. Loaded first, boxes and maps go through the same transforms as the image.
     """
     dataset = copy.copy(dataset)
     for name in ('dataset', '_dataset'):
@@ -98,8 +101,8 @@ class MeasuringData:
     """The images of a data set that a measurement looks at, in fixed batches.
 
     The images are chosen once, by the seed, balanced over the classes where the data set tells
-    them without loading. Batches are formed before they are dealt to the processes, so that each image
-    meets the same companions and padding in any number of processes.
+    them without loading. Batches are formed before they are dealt to the processes, so that each
+    image meets the same companions and padding in any number of processes.
 
     Args:
         dataset: The validation data set.
@@ -127,6 +130,7 @@ class MeasuringData:
         self.num_workers = num_workers
         self.seed = seed
         self.ignore_label = getattr(dataset, 'ignore_index', 255)
+        self.classes = getattr(dataset, 'metainfo', {}).get('classes')
         self.images: list[int] = []
 
     @classmethod
@@ -198,7 +202,8 @@ class MeasuringData:
         inputs = data['inputs'] if isinstance(data, dict) else data[0]
         size = tuple(inputs.shape[-2:])
         if isinstance(data, dict):
-            samples = data.get('data_samples') or [None] * len(images)
+            named = [data[key] for key in _TRUTH_KEYS if data.get(key) is not None]
+            samples = named[0] if named else [None] * len(images)
         else:
             samples = data[1]
         truths = [
@@ -253,7 +258,7 @@ def ground_truth(
         label = torch.as_tensor(sample.gt_label).flatten()
         if len(label) != 1:
             raise SeparationError(
-                f'Image {image} has {len(label)} labels; a separation index needs exactly one class.'
+                f'Image {image} has {len(label)} labels; a separation index needs exactly one.'
             )
         truth.label = int(label)
     if 'gt_instances' in sample and 'bboxes' in sample.gt_instances:

@@ -1,7 +1,8 @@
 """Separation analysis of layers; needs torch and numpy only.
 
 The measure of Kalhor et al., *Evaluation of Dataflow through layers of Deep Neural Networks*,
-arXiv 1906.05156: the share of samples whose nearest neighbour, seen through a layer, has their label.
+arXiv 1906.05156: the share of samples whose nearest neighbour, seen through a layer, has their
+label.
 """
 
 from mmlayerwise.separation.errors import SeparationError

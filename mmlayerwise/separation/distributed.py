@@ -18,7 +18,7 @@ def gather_rows(rows: Tensor | None) -> Tensor | None:
     """Concatenate the rows that the processes hold, in order of rank, on every process.
 
     Args:
-        rows: Shape (num_rows, ...), equal but for the number of rows; None where a process has none.
+        rows: Shape (num_rows, ...), equal but for the number of rows; None where there are none.
 
     Returns:
         All rows on the CPU; None if no process has any.

@@ -23,8 +23,8 @@ def stride_of(input_size: tuple[int, int], map_size: tuple[int, int]) -> tuple[f
 def as_feature_map(output: Tensor, input_size: tuple[int, int]) -> Tensor | None:
     """View a layer's output as (images, channels, height, width), or None where it is no map.
 
-    Tokens of shape (images, height * width, channels), with or without one class token in front, are
-    laid out if their number is that of a map at a stride of 1, 2, 4, ... 64.
+    Tokens of shape (images, height * width, channels), with or without one class token in front,
+    are laid out if their number is that of a map at a stride of 1, 2, 4, ... 64.
     """
     if output.ndim == 4:
         return output
@@ -44,8 +44,9 @@ def roi_align(
 ) -> Tensor:
     """Pool boxes from one image's map by RoIAlign (He et al., Mask R-CNN, arXiv 1703.06870).
 
-    Half-pixel aligned, ceil(box / output_size) sampling points a bin and axis (``sampling_ratio=0``).
-    The bilinear weights of the two axes are separate, so a box is two small matrix products.
+    Half-pixel aligned, ceil(box / output_size) sampling points a bin and axis, which mmcv calls
+    ``sampling_ratio=0``. The bilinear weights of the two axes are separate, so a box is two small
+    matrix products.
 
     Args:
         feature_map: float of shape (channels, height, width).

@@ -1,7 +1,8 @@
 """Separation indices of labelled points (Kalhor et al., arXiv 1906.05156).
 
-A point's *friend* is a point of its own class. The separation index is the share of points whose nearest
-neighbour is a friend, the leave-one-out accuracy of the nearest neighbour (Thornton's index).
+A point's *friend* is a point of its own class. The separation index is the share of points whose
+nearest neighbour is a friend, the leave-one-out accuracy of the nearest neighbour (Thornton's
+index).
 """
 
 from dataclasses import dataclass
@@ -103,8 +104,8 @@ def measure(
         features: Any real dtype, shape (num_samples, ...); flattened to one vector a sample.
         labels: Integers of shape (num_samples,).
         order: How many neighbours to look at.
-        groups: Integers of shape (num_samples,): samples of one group (the pixels of one image, say)
-            are no neighbours of each other.
+        groups: Integers of shape (num_samples,): samples of one group (the pixels of one image,
+            say) are no neighbours of each other.
         max_memory: Bytes for the neighbour search, see :func:`nearest_neighbors`.
         backend: Which implementation searches, see :func:`nearest_neighbors`.
         layer: Name used in error messages.
@@ -223,9 +224,10 @@ def center_separation_index(
     max_memory: int = DEFAULT_MEMORY,
     layer: str | None = None,
 ) -> float:
-    """Share of samples that lie nearest to their own class's mean (CSI); ties go to the lowest label.
+    """Share of samples that lie nearest to their own class's mean (CSI).
 
-    Arguments and errors are those of :func:`measure`. A sample counts in its own mean.
+    Arguments and errors are those of :func:`measure`. A sample counts in its own mean; of equally
+    near means that of the lowest label is taken.
     """
     features, labels = check_samples(features, labels, layer)
     classes, position = labels.unique(return_inverse=True)

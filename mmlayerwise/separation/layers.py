@@ -1,8 +1,8 @@
 """Which layers a model has, in execution order, and where each is tapped.
 
 One forward pass is traced. A convolution or linear layer is tapped after the normalisation and the
-activation that take its very output, found by following the tensor itself: a block's ReLU that serves
-three convolutions gives each its own call.
+activation that take its very output, found by following the tensor itself: a block's ReLU that
+serves three convolutions gives each its own call.
 """
 
 import re

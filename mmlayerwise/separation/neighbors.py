@@ -1,8 +1,8 @@
 """Exact nearest neighbours in bounded memory.
 
 The distance matrix is walked in blocks and never held. A block costs one float32 matrix product on
-centred features. What the product says is only a *candidate* list: every entry carries a
-rigorous error bound, and the candidates that the bound leaves open are ranked by float64 differences.
+centred features. What the product says is only a *candidate* list: every entry carries a rigorous
+error bound, and the candidates that the bound leaves open are ranked by float64 differences.
 Queries whose candidates do not fit the list (clusters far apart, duplicates) are repeated with
 float64 products, and what even these leave open is compared directly.
 """
@@ -263,8 +263,8 @@ class _Search:
     def relative_error(self, dtype: torch.dtype) -> float:
         """Bound c with |computed - true squared distance| <= c (|q|^2 + |p|^2).
 
-        A dot product of d terms errs by at most d u |q||p| in any order of summation, which is below
-        d u (|q|^2 + |p|^2) / 2; doubled, plus the rounding of both operands (2 u each), of the norms and
+        A dot product of d terms errs by at most d u |q||p| in any order of summation, which is
+        below d u (|q|^2 + |p|^2) / 2; doubled, plus the rounding of both operands, of the norms and
         of the final sums. u is the unit roundoff.
         """
         unit = torch.finfo(dtype).eps / 2

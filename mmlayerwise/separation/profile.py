@@ -291,7 +291,7 @@ class SeparationMeter:
             )
         groups = samples.images.to(device) if self.sampler.exclude_same_image else None
         crowd = 1 if groups is None else int(groups.unique(return_counts=True)[1].max())
-        # Where the largest image leaves fewer neighbours, the order shrinks; measure() says if 1 fails.
+        # Where the largest image leaves fewer neighbours, the order shrinks.
         order = max(1, min(self.order, len(labels) - crowd))
         found = measure(
             features,
@@ -400,8 +400,8 @@ def measure_separation(
     Args:
         model: The model; parameters, buffers, modes and random states are left as they were.
         data: Batches, or pairs of an input tensor and integer labels of shape (num_images,).
-        layers: ``'auto'`` (every convolution, linear and attention block), ``'stages'``, or a list of
-            module names and regular expressions.
+        layers: ``'auto'`` (every convolution, linear and attention block), ``'stages'``, or a list
+            of module names and regular expressions.
         samples: ``'auto'``, ``dict(type='ImageSamples' | 'BoxSamples' | 'PixelSamples', ...)``.
         forward: Runs the model on a batch's inputs; ``model(inputs)`` by default.
         **options: Of :class:`SeparationMeter`: ``max_samples``, ``order``, ``seed``, ``classes``,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmlayerwise.separation.errors import SeparationError
-from mmlayerwise.separation.profile import SeparationProfile
+from mmlayerwise.separation.profile import LayerSeparation, SeparationProfile
 from mmlayerwise.utils.files import write_atomically
 
 FORMAT = 'mmlayerwise.separation'
@@ -109,52 +109,37 @@ def format_table(profile: SeparationProfile, before: SeparationProfile | None = 
         before: An earlier profile of the same layers.
     """
     earlier = {layer.name: layer.index for layer in before.layers} if before else {}
-    rows: list[Sequence[str]] = [
-        (
-            'layer',
-            'index',
-            '95 % interval',
-            'change',
-            'soft',
-            'centre',
-            'chance',
-            profile.samples + 's',
-        )
+    plural = {'box': 'boxes'}.get(profile.samples, f'{profile.samples}s')
+    header = ('layer', 'index', '95 % interval', 'change', 'soft', 'centre', 'chance', plural)
+    rows = [
+        _row(layer, earlier.get(layer.name)) for layer in profile.layers if layer.index is not None
     ]
-    for layer in profile.layers:
-        if layer.index is None:
-            rows.append(
-                (layer.name, '-', layer.error or '', '', '', '', '', str(layer.num_samples))
-            )
-            continue
-        known = earlier.get(layer.name)
-        rows.append(
-            (
-                layer.name,
-                f'{layer.index:.4f}',
-                f'{layer.interval[0]:.3f} - {layer.interval[1]:.3f}',
-                '' if known is None else f'{layer.index - known:+.4f}',
-                f'{layer.soft:.4f}',
-                f'{layer.center:.4f}',
-                f'{layer.chance:.3f}',
-                str(layer.num_samples),
-            )
-        )
-    errors = {number for number, layer in enumerate(profile.layers, 1) if layer.index is None}
-    widths = [
-        max(
-            len(row[column])
-            for number, row in enumerate(rows)
-            if number not in errors or not column
-        )
-        for column in range(len(rows[0]))
-    ]
-    lines = []
-    for number, row in enumerate(rows):
-        if number in errors:
-            lines.append(f'{row[0]:<{widths[0]}}  {row[2]}')
-            continue
-        cells = [f'{row[0]:<{widths[0]}}']
-        cells += [f'{cell:>{width}}' for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append('  '.join(cells).rstrip())
-    return '\n'.join(lines)
+    names = [layer.name for layer in profile.layers]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    widths[0] = max(map(len, ['layer', *names]))
+
+    def line(row: Sequence[str]) -> str:
+        cells = [f'{cell:>{width}}' for cell, width in zip(row[1:], widths[1:], strict=True)]
+        return '  '.join([f'{row[0]:<{widths[0]}}', *cells])
+
+    measured = {row[0]: line(row) for row in rows}
+    failed = {
+        layer.name: f'{layer.name:<{widths[0]}}  {layer.error}'
+        for layer in profile.layers
+        if layer.index is None
+    }
+    return '\n'.join([line(header), *({**measured, **failed}[name] for name in names)])
+
+
+def _row(layer: LayerSeparation, earlier: float | None) -> tuple[str, ...]:
+    low, high = layer.interval
+    return (
+        layer.name,
+        f'{layer.index:.4f}',
+        f'{low:.3f} - {high:.3f}',
+        '' if earlier is None else f'{layer.index - earlier:+.4f}',
+        f'{layer.soft:.4f}',
+        f'{layer.center:.4f}',
+        f'{layer.chance:.3f}',
+        str(layer.num_samples),
+    )

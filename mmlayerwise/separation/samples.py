@@ -1,7 +1,7 @@
 """What a sample is: an image, a pixel at the layer's own stride, a ground-truth box.
 
-A sampler chooses samples from the ground truth alone, by random numbers that depend on the seed and the
-image only. So the choice is the same for every layer, every epoch and any number of processes.
+A sampler chooses samples from the ground truth alone, by random numbers that depend on the seed and
+the image only. So the choice is the same for every layer, every epoch and any number of processes.
 """
 
 from collections.abc import Sequence
@@ -125,9 +125,9 @@ class ImageSamples(Sampler):
     """Whole images, labelled by their class.
 
     Args:
-        pool: ``'flatten'`` takes the map as it is, ``'average'`` its mean over positions, a number g
-            its means over a g x g grid. ``'auto'`` halves the map by averaging until it has at most
-            ``max_dimension`` values.
+        pool: ``'flatten'`` takes the map as it is, ``'average'`` its mean over positions, a number
+            g its means over a g x g grid. ``'auto'`` halves the map by averaging until it has at
+            most ``max_dimension`` values.
         max_dimension: Limit of ``'auto'``.
     """
 
@@ -184,7 +184,8 @@ class ImageSamples(Sampler):
 class BoxSamples(Sampler):
     """Ground-truth boxes, pooled by RoIAlign at the layer's own stride.
 
-    Every box is measured on every level of a pyramid.
+    Every box is measured on every level of a pyramid. Boxes of one image are no neighbours of each
+    other: they share background and overlap, so that even random weights would score high.
 
     Args:
         output_size: Bins a side.
@@ -244,9 +245,9 @@ class BoxSamples(Sampler):
 class PixelSamples(Sampler):
     """Pixels, each as the cell of the layer's map it lies in, with the cell's majority label.
 
-    Cells whose majority is the ignore label are left out; a cell that several pixels fall into counts
-    once. Pixels of one image are no neighbours of each other: adjacent ones nearly always agree,
-    which would say nothing about the layer.
+    Cells whose majority is the ignore label are left out; a cell that several pixels fall into
+    counts once. Pixels of one image are no neighbours of each other: adjacent ones nearly always
+    agree, which would say nothing about the layer.
 
     Args:
         max_per_image: Pixels to take from one image, balanced over its classes.
@@ -315,7 +316,7 @@ def build_sampler(samples: str | dict | Sampler, truths: Sequence[GroundTruth]) 
         truths: Ground truth of a batch, for ``'auto'``.
 
     Raises:
-        SeparationError: If the type is unknown, its arguments are wrong, or there is no ground truth.
+        SeparationError: For an unknown type, wrong arguments, or no ground truth.
     """
     if isinstance(samples, Sampler):
         return samples
@@ -343,8 +344,8 @@ def _inferred(truths: Sequence[GroundTruth]) -> Sampler:
         if any(getattr(truth, field) is not None for truth in truths):
             return sampler()
     raise SeparationError(
-        'The data give no ground truth: no gt_label, no gt_instances.bboxes, no gt_sem_seg in the data '
-        'samples. Add the annotation transform, for example dict(type="LoadAnnotations", '
+        'The data give no ground truth: no gt_label, no gt_instances.bboxes, no gt_sem_seg in the '
+        'data samples. Add the annotation transform, for example dict(type="LoadAnnotations", '
         'with_bbox=True), to val_dataloader.dataset.pipeline before its Pack transform, and let '
         'the data set point at an annotated split.'
     )

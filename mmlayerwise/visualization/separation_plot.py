@@ -17,7 +17,7 @@ from mmlayerwise.separation.record import Measurement, SeparationRecord
 from mmlayerwise.utils.files import write_atomically
 
 # More lines than this get a colour bar instead of a legend.
-MOST_IN_LEGEND = 8
+MOST_IN_LEGEND = 4
 
 
 def draw_separation(
@@ -25,8 +25,8 @@ def draw_separation(
 ) -> None:
     """Draw the index of every layer, a line for each measurement, and write it atomically.
 
-    The last measurement is drawn strongest, with its 95 % interval as a band and the chance level as a
-    dashed line.
+    The last measurement is drawn strongest, with its 95 % interval as a band and the chance level
+    as a dashed line.
 
     Args:
         record: At least one measurement.
@@ -57,9 +57,8 @@ def draw_separation(
     axes.spines[['top', 'right']].set_visible(False)
     last = record.measurements[-1].profile
     most = max((layer.num_samples for layer in last.layers), default=0)
-    axes.set_title(
-        title or f'Separation of the layers, {most:,} {last.samples} samples', loc='left'
-    )
+    heading = title or f'Separation of the layers, {most:,} {last.samples} samples'
+    axes.set_title(heading, loc='left', pad=24)
     _legend(figure, axes, record.measurements)
     with write_atomically(path) as temporary:
         figure.savefig(temporary)
@@ -152,11 +151,12 @@ def _legend(figure: Figure, axes: Axes, measurements: Sequence[Measurement]) -> 
     handles.append(Line2D([], [], color='0.35', linestyle='--', linewidth=1.2, label='chance'))
     axes.legend(
         handles=handles,
-        loc='upper left',
-        bbox_to_anchor=(0, 1),
-        ncols=min(len(handles), 5),
+        loc='lower left',
+        bbox_to_anchor=(-0.01, 1.0),
+        borderaxespad=0.2,
+        ncols=len(handles),
+        columnspacing=1.2,
+        handlelength=1.6,
         fontsize=8,
-        frameon=True,
-        framealpha=0.85,
-        edgecolor='none',
+        frameon=False,
     )

@@ -23,13 +23,14 @@ class SeparationHook(Hook):
     """Measure the separation index of layers at every validation.
 
     Works for any detector, segmentor or classifier of mmengine. The measurement takes a fixed,
-    class-balanced part of the validation data and changes no parameter, buffer, mode or random state. It
-    writes ``separation.json`` and ``separation.png`` into the work directory, adds the indices
-    to the metrics as ``separation/<layer>`` (so ``save_best`` can follow one) and to the visualizer.
+    class-balanced part of the validation data and changes no parameter, buffer, mode or random
+    state. It writes ``separation.json`` and ``separation.png`` into the work directory, adds the
+    indices to the metrics as ``separation/<layer>`` (so ``save_best`` can follow one) and to the
+    visualizer.
 
     Args:
-        layers: ``'stages'``, ``'auto'`` (every convolution, linear and attention block), or a list of
-            module names and regular expressions.
+        layers: ``'stages'``, ``'auto'`` (every convolution, linear and attention block), or a list
+            of module names and regular expressions.
         samples: What is compared: ``'auto'`` or ``dict(type=...)`` with ``ImageSamples``,
             ``BoxSamples`` or ``PixelSamples`` and their arguments.
         max_samples: At most so many samples.
@@ -135,9 +136,8 @@ class SeparationHook(Hook):
 
     def _prepare(self, runner: Any) -> None:
         model = _unwrapped(runner.model)
-        loader = runner.val_dataloader
-        self.meter.classes = getattr(loader.dataset, 'metainfo', {}).get('classes')
-        self.data = MeasuringData.from_dataloader(loader, self.meter.seed)
+        self.data = MeasuringData.from_dataloader(runner.val_dataloader, self.meter.seed)
+        self.meter.classes = self.data.classes
         self.forward = InferenceForward(getattr(runner.val_loop, 'fp16', False))
         with undisturbed(model, self.meter.seed):
             batch = self.data.first(model)

@@ -1,0 +1,125 @@
+"""What ``tools/analyze_separation.py`` does: measure the layers of a config's model once."""
+
+from ast import literal_eval
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.model import is_model_wrapper
+from rich.progress import track
+
+from mmlayerwise.engine import testing
+from mmlayerwise.engine.launch import build_runner
+from mmlayerwise.engine.separation import InferenceForward, MeasuringData
+from mmlayerwise.separation import SeparationMeter, undisturbed
+from mmlayerwise.separation.layers import LayerSelection
+from mmlayerwise.separation.record import Measurement, SeparationRecord, format_table
+from mmlayerwise.utils.errors import UserError
+from mmlayerwise.visualization.separation_plot import draw_separation
+
+
+def sampler_options(words: Sequence[str]) -> str | dict:
+    """Read ``TYPE KEY=VALUE ...`` of the command line.
+
+    Args:
+        words: The type, then its arguments; values are Python literals or else text.
+
+    Returns:
+        ``'auto'`` or ``dict(type=...)``.
+
+    Raises:
+        UserError: If an argument has no ``=``, or ``auto`` has arguments.
+    """
+    kind, *arguments = words
+    options: dict[str, Any] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition('=')
+        if not equals or kind == 'auto':
+            raise UserError(
+                f'--samples {" ".join(words)}: expected a type and then KEY=VALUE arguments, '
+                'such as --samples BoxSamples output_size=5'
+            )
+        try:
+            options[key] = literal_eval(value)
+        except (ValueError, SyntaxError):
+            options[key] = value
+    return kind if kind == 'auto' else dict(type=kind, **options)
+
+
+def analyze(
+    cfg: Config,
+    checkpoint: str | None,
+    *,
+    layers: LayerSelection = 'stages',
+    samples: str | dict = 'auto',
+    **options: Any,
+) -> SeparationRecord:
+    """Measure the layers of a model and write ``separation.json`` and ``separation.png``.
+
+    Args:
+        cfg: A whole config, as :func:`mmlayerwise.engine.launch.load_config` returns it; changed
+            in place.
+        checkpoint: File or address of the weights; None measures the initial ones.
+        layers: See :class:`mmlayerwise.separation.SeparationMeter`.
+        samples: Likewise.
+        **options: Likewise: ``max_samples``, ``order``, ``seed``.
+
+    Returns:
+        The record that was written into ``cfg.work_dir``.
+
+    Raises:
+        UserError: If the config has no validation data, or names, checkpoint or data are wrong.
+    """
+    meter = SeparationMeter(layers, samples, **options)
+    if cfg.get('val_dataloader') is None:
+        raise UserError(
+            f'{cfg.filename} has no val_dataloader; the layers are measured on validation data'
+        )
+    if checkpoint is not None:
+        testing.load_checkpoint_from(cfg, checkpoint)
+    # Only the model and the validation data are used.
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
+        cfg.pop(key, None)
+    for key in ('test_dataloader', 'test_cfg', 'test_evaluator', 'custom_hooks'):
+        cfg.pop(key, None)
+    runner = build_runner(cfg, splits=('val',))
+    if checkpoint is None:
+        runner._init_model_weights()
+    runner.load_or_resume()
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    data = MeasuringData.from_dataloader(runner.val_dataloader, meter.seed)
+    meter.classes = data.classes
+    forward = InferenceForward(getattr(runner.val_loop, 'fp16', False))
+    with undisturbed(model, meter.seed):
+        batch = data.first(model)
+        forward.settle(model, batch.inputs)
+        meter.prepare(model, batch, forward)
+        data.choose(meter.sampler, meter.max_samples)
+    if meter.skipped:
+        runner.logger.info(f'Without {meter.sampler.kind} samples: {", ".join(meter.skipped)}.')
+    batches = track(
+        data.batches(model),
+        f'Reading {len(meter.chosen)} layers of {len(data.images)} images',
+        total=data.num_batches(),
+        disable=not is_main_process(),
+    )
+    profile = meter.measure(model, batches, forward)
+    settings = dict(
+        config=cfg.filename,
+        checkpoint=checkpoint,
+        layers=layers,
+        samples=samples,
+        max_samples=meter.max_samples,
+        order=meter.order,
+        seed=meter.seed,
+    )
+    record = SeparationRecord(settings, [Measurement(0, 0, profile)])
+    json_path, png_path = (Path(cfg.work_dir) / f'separation.{end}' for end in ('json', 'png'))
+    if is_main_process():
+        record.save(json_path)
+        draw_separation(record, png_path)
+    runner.logger.info(f'Separation of the layers\n{format_table(profile)}')
+    runner.logger.info(f'Results\nseparation:  {json_path}\npicture:     {png_path}')
+    return record
