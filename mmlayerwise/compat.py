@@ -18,6 +18,7 @@ def install() -> None:
     write_whole_files()
     keep_old_checkpoint_until_new_is_written()
     resume_from_whole_checkpoint()
+    name_undecodable_images()
     find_configs_of_editable_installs()
     let_ssd_predict()
 

@@ -51,7 +51,9 @@ def load_safely(file: str | os.PathLike | IO[bytes], map_location: Any = None) -
             'torch.serialization.add_safe_globals([...]) in a module named by custom_imports, or '
             'set the environment variable TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 for this run'
         ) from error
-    except (EOFError, RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # bytes that are no pickle make the unpickler stumble in any way
         if isinstance(error, RuntimeError) and 'CUDA' in str(error):
             raise  # no fault of the file: a device is missing or full
         raise UserError(_damaged(name)) from error

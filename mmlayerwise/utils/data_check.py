@@ -12,9 +12,12 @@ from mmlayerwise.utils.errors import UserError
 
 # Larger annotation files are not parsed twice; a truncated one shows at its end.
 MAX_PARSED_BYTES = 64 * 2**20
-# Keys of a model's config below which `num_classes` counts the classes of the data set. A region
-# proposal head counts objects only, a fused panoptic head both kinds of classes.
-CLASS_HEADS = ('bbox_head', 'mask_head', 'decode_head', 'auxiliary_head', 'head')
+# Keys of a model's config at which `num_classes` counts the classes of the data set.
+CLASS_HEADS = ('bbox_head', 'mask_head', 'decode_head', 'head')
+# Parts that count something else: objects against background, the classes of a tracker's detector.
+OTHER_HEADS = ('rpn_head', 'auxiliary_head', 'detector', 'reid')
+# Models with one of these parts take the names of the classes as text, any number of them.
+TEXT_ENCODERS = ('language_model', 'text_encoder')
 
 
 def check_data(cfg: Mapping, splits: Sequence[str] = ('train', 'val')) -> None:
@@ -125,7 +128,7 @@ def _not_json(file: Path, path: str, reason: str) -> str:
 
 def _check_num_classes(model: Any, dataset: Mapping, path: str) -> None:
     classes = _classes(dataset)
-    if classes is None:
+    if classes is None or not isinstance(model, Mapping) or set(TEXT_ENCODERS) & set(model):
         return
     things = _metainfo(dataset).get('thing_classes')
     for where, num_classes in _heads(model, 'model'):
@@ -148,7 +151,7 @@ def _heads(node: Any, path: str) -> Iterator[tuple[str, int]]:
         if name in CLASS_HEADS and isinstance(node.get('num_classes'), int):
             yield path, node['num_classes']
         for key, value in node.items():
-            if key != 'rpn_head':
+            if key not in OTHER_HEADS:
                 yield from _heads(value, f'{path}.{key}')
 
 

@@ -19,7 +19,7 @@ def explain_undecodable(data_info: Mapping) -> str | None:
     """
     for key in PATH_KEYS:
         name = data_info.get(key)
-        if not isinstance(name, str | os.PathLike) or '://' in str(name):
+        if not name or not isinstance(name, str | os.PathLike) or '://' in str(name):
             continue
         path = Path(name)
         if not path.is_file():
