@@ -14,7 +14,6 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmlayerwise.engine.distributed import adapt_to_cpu, init_gloo
-from mmlayerwise.plugins import installed_plugins
 from mmlayerwise.utils.checkpoint_check import check_checkpoint
 from mmlayerwise.utils.config_check import check_config
 from mmlayerwise.utils.data_check import check_data
@@ -68,7 +67,6 @@ def load_config(args: argparse.Namespace) -> Config:
         UserError: If there is no such config.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    installed_plugins().register_components()
     path = find_config(args.config)
     cfg = Config.fromfile(path)
     if args.cfg_options is not None:
