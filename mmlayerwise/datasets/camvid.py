@@ -1,10 +1,12 @@
 """CamVid, in the 11-class form of the SegNet experiments."""
 
+from pathlib import Path
 from typing import Any
 
 from mmseg.datasets import BaseSegDataset
 
 from mmlayerwise.registry import DATASETS
+from mmlayerwise.utils.errors import UserError
 
 VOID = 11
 
@@ -19,7 +21,8 @@ class CamVidDataset(BaseSegDataset):
     classes of Badrinarayanan, Kendall and Cipolla, "SegNet", arXiv 1511.00561.
 
     Args:
-        img_suffix: Suffix of the frames.
+        img_suffix: Suffix of the frames; by default that of the first file in their folder, as
+            copies of the data set differ in it.
         seg_map_suffix: Suffix of the label maps.
         **kwargs: Arguments of :class:`mmseg.datasets.BaseSegDataset`.
     """
@@ -54,9 +57,33 @@ class CamVidDataset(BaseSegDataset):
     )
 
     def __init__(
-        self, img_suffix: str = '.png', seg_map_suffix: str = '.png', **kwargs: Any
+        self, img_suffix: str | None = None, seg_map_suffix: str = '.png', **kwargs: Any
     ) -> None:
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """List frames and label maps.
+
+        Returns:
+            One dict a frame with mmseg's keys.
+
+        Raises:
+            UserError: If the folder of the frames is missing or empty.
+        """
+        if self.img_suffix is None:
+            self.img_suffix = self._find_suffix()
+        return super().load_data_list()
+
+    def _find_suffix(self) -> str:
+        folder = Path(self.data_prefix['img_path'])
+        first = min((path for path in folder.glob('*.*')), default=None)
+        if first is None:
+            raise UserError(
+                fX
+                'tools/download_dataset.py camvid`, or point data_root (or the environment variable '
+                'MMLAYERWISE_DATA_ROOT, which the configs read) to it'
+            )
+        return first.suffix
 
     @classmethod
     def get_label_map(cls, new_classes: Any = None) -> dict[int, int]:

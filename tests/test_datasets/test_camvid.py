@@ -5,6 +5,7 @@ import pytest
 pytest.importorskip('mmseg')
 
 from mmlayerwise.registry import DATASETS
+from mmlayerwise.utils.errors import UserError
 
 CAMVID = 'mmlayerwise.CamVidDataset'
 LOADING = [dict(type='mmseg.LoadAnnotations')]
@@ -50,7 +51,6 @@ def test_the_official_split_is_found_whole(data_root, split, frames):
         dict(
             type=CAMVID,
             data_root=str(data_root / 'camvid'),
-            img_suffix='.jpg',
             data_prefix=dict(img_path=f'img_dir/{split}', seg_map_path=f'ann_dir/{split}'),
             pipeline=LOADING,
         )
@@ -59,3 +59,9 @@ def test_the_official_split_is_found_whole(data_root, split, frames):
     labels = dataset[0]['gt_seg_map']
     assert labels.shape == (360, 480)
     assert set(np.unique(labels)) <= {*range(11), 255}
+
+
+def test_a_folder_without_frames_is_named_with_the_way_to_get_them(camvid_folder):
+    (camvid_folder / 'img' / 'frame.png').unlink()
+    with pytest.raises(UserError, match=r'no frames in .*img.*download_dataset.py camvid'):
+        build(camvid_folder)

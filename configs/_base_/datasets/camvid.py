@@ -2,7 +2,6 @@
 dataset_type = 'mmlayerwise.CamVidDataset'
 data_root = '{{$MMLAYERWISE_DATA_ROOT:data}}/camvid/'
 crop_size = (352, 352)
-img_suffix = '.jpg'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -27,7 +26,6 @@ train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        img_suffix=img_suffix,
         data_prefix=dict(img_path='img_dir/train', seg_map_path='ann_dir/train'),
         pipeline=train_pipeline,
     ),
@@ -40,7 +38,6 @@ val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        img_suffix=img_suffix,
         data_prefix=dict(img_path='img_dir/val', seg_map_path='ann_dir/val'),
         pipeline=test_pipeline,
     ),
@@ -53,7 +50,6 @@ test_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        img_suffix=img_suffix,
         data_prefix=dict(img_path='img_dir/test', seg_map_path='ann_dir/test'),
         pipeline=test_pipeline,
     ),
