@@ -1,9 +1,9 @@
 # A small one-stage detector (FCOS) on scenes of handwritten digits: minutes on a CPU.
 _base_ = [
     '../_base_/datasets/digit_scenes_detection.py',
-    '../_base_/default_runtime.py',
+    '../_base_/schedules/quickstart_6e.py',
+    '../_base_/detection_runtime.py',
 ]
-default_scope = 'mmdet'
 
 model = dict(
     type='FCOS',
@@ -52,18 +52,5 @@ model = dict(
     ),
 )
 
-max_epochs = 6
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
-    clip_grad=dict(max_norm=20),
-)
-param_scheduler = [
-    dict(type='OneCycleLR', eta_max=2e-3, by_epoch=False, total_steps=600),
-]
-custom_hooks = [
-    dict(type='mmlayerwise.SeparationHook', layers='stages', max_samples=1000),
-]
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(save_best='coco/bbox_mAP'))
+custom_hooks = [dict(type='mmlayerwise.SeparationHook', layers='stages', max_samples=1000)]

@@ -1,23 +1,38 @@
 # A narrow U-Net on scenes of handwritten digits: minutes on a CPU.
 _base_ = [
-    'mmseg::_base_/models/fcn_unet_s5-d16.py',
     '../_base_/datasets/digit_scenes_segmentation.py',
     '../_base_/segmentation_runtime.py',
 ]
 
-# Synchronised normalisation needs several GPUs.
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
-    data_preprocessor=dict(mean=[127.5] * 3, std=[64.0] * 3, bgr_to_rgb=False, size=(160, 160)),
-    backbone=dict(base_channels=12, norm_cfg=norm_cfg),
-    decode_head=dict(
-        in_channels=12, channels=12, num_classes=_base_.num_classes, norm_cfg=norm_cfg
+    type='EncoderDecoder',
+    data_preprocessor=dict(
+        type='SegDataPreProcessor',
+        mean=[127.5] * 3,
+        std=[64.0] * 3,
+        size=(160, 160),
+        pad_val=0,
+        seg_pad_val=255,
     ),
-    auxiliary_head=None,
-    test_cfg=dict(_delete_=True, mode='whole'),
+    backbone=dict(type='UNet', base_channels=12, norm_cfg=norm_cfg),
+    decode_head=dict(
+        type='FCNHead',
+        in_channels=12,
+        in_index=4,
+        channels=12,
+        num_convs=1,
+        concat_input=False,
+        num_classes=_base_.num_classes,
+        norm_cfg=norm_cfg,
+        align_corners=False,
+        loss_decode=dict(type='CrossEntropyLoss', loss_weight=1.0),
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'),
 )
 
-max_iters = 400
+max_iters = 300
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=100)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
