@@ -79,9 +79,9 @@ class CamVidDataset(BaseSegDataset):
         first = min((path for path in folder.glob('*.*')), default=None)
         if first is None:
             raise UserError(
-                fX
-                'tools/download_dataset.py camvid`, or point data_root (or the environment variable '
-                'MMLAYERWISE_DATA_ROOT, which the configs read) to it'
+                f'CamVidDataset: no frames in {folder}. Get the data by '
+                '`python tools/download_dataset.py camvid`, or point data_root (or the environment '
+                'variable MMLAYERWISE_DATA_ROOT, which the configs read) to it'
             )
         return first.suffix
 
