@@ -154,9 +154,7 @@ def test_the_error_bound_holds_for_the_products():
         (dict(features=torch.zeros(3, 2), queries=torch.zeros(1, 3)), '3 dimensions'),
         (dict(features=torch.zeros(3, 2), groups=torch.zeros(2)), 'one number a point'),
         (
-            dict(
-                features=torch.zeros(3, 2), queries=torch.zeros(1, 2), groups=torch.zeros(3)
-            ),
+            dict(features=torch.zeros(3, 2), queries=torch.zeros(1, 2), groups=torch.zeros(3)),
             'go together',
         ),
         (dict(features=torch.tensor([[1.0], [torch.nan]])), 'NaN'),
