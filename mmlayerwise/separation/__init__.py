@@ -33,6 +33,14 @@ from mmlayerwise.separation.samples import (
     PixelSamples,
     Sampler,
 )
+from mmlayerwise.separation.smoothness import (
+    Smoothness,
+    cross_smoothness_index,
+    measure_cross_smoothness,
+    measure_smoothness,
+    sample_smoothness_index,
+    smoothness_index,
+)
 from mmlayerwise.separation.taps import Tap, Taps, undisturbed
 
 __all__ = [
@@ -49,6 +57,7 @@ __all__ = [
     'SeparationError',
     'SeparationMeter',
     'SeparationProfile',
+    'Smoothness',
     'Tap',
     'Taps',
     'Trace',
@@ -56,11 +65,16 @@ __all__ = [
     'chance_level',
     'class_separation_index',
     'cross_separation_index',
+    'cross_smoothness_index',
     'measure',
+    'measure_cross_smoothness',
     'measure_separation',
+    'measure_smoothness',
     'nearest_neighbors',
     'sample_separation_index',
+    'sample_smoothness_index',
     'separation_index',
+    'smoothness_index',
     'undisturbed',
     'wilson_interval',
 ]
