@@ -16,8 +16,8 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )
-vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='Visualizer', vis_backends=vis_backends, name='visualizer')
+vis_backends = [dict(type='mmengine.LocalVisBackend')]
+visualizer = dict(type='mmengine.Visualizer', vis_backends=vis_backends, name='visualizer')
 
 randomness = dict(seed=0)
 log_level = 'INFO'
