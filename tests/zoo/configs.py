@@ -17,9 +17,9 @@ NUM_SEMANTIC_CLASSES = NUM_THINGS + NUM_STUFF
 _SEMANTIC_HEADS = ('FusedSemanticHead',)
 # Backbones whose width of 64 is a default that configs do not repeat.
 _RESNETS = ('ResNet', 'ResNetV1c', 'ResNetV1d', 'ResNeXt', 'DetectoRS_ResNet')
-# Fewer samples and boxes, so that a step on a small image costs little; no score is too low, so
-# that a barely trained model predicts something to check.
-_SMALLER = {'num': 64, 'nms_pre': 100, 'max_per_img': 50, 'score_thr': 0.0}
+# Fewer boxes, so that a step on a small image costs little; no score is too low, so that a barely
+# trained model predicts something to check.
+_SMALLER = {'nms_pre': 100, 'max_per_img': 50, 'score_thr': 0.0}
 
 
 def load_config(model: ZooModel) -> Config:
@@ -66,6 +66,9 @@ def reduce(config: Config, task: str, reduction: Reduction) -> ConfigDict:
         _reduce_width(node, reduction.channel_divisor)
         for key in _SMALLER.keys() & node.keys():
             node[key] = min(node[key], _SMALLER[key])
+        if node.get('add_gt_as_proposals'):
+            # A sampler of regions, not of anchors, which are cheap.
+            node.num = min(node.num, 64)
         if node.get('type') in _RESNETS and node.depth > 50:
             node.depth = 50
     preprocessor = model.get('data_preprocessor') or {}

@@ -47,6 +47,7 @@ REDUCTIONS: dict[str, Reduction] = {
             'train_cfg.rcnn.sampler.num': 8,
             'test_cfg.rpn.max_per_img': 10,
         },
+        learning_rate=3e-5,  # full width
     ),
     # Its standardised weights need normalised features when they don't come from pretraining.
     'detectors_htc-r50_1x_coco': Reduction(
