@@ -33,6 +33,11 @@ from mmlayerwise.separation.samples import (
     PixelSamples,
     Sampler,
 )
+from mmlayerwise.separation.selection import (
+    FeatureRanking,
+    rank_features,
+    rank_features_by_smoothness,
+)
 from mmlayerwise.separation.smoothness import (
     Smoothness,
     cross_smoothness_index,
@@ -46,6 +51,7 @@ from mmlayerwise.separation.taps import Tap, Taps, undisturbed
 __all__ = [
     'Batch',
     'BoxSamples',
+    'FeatureRanking',
     'GroundTruth',
     'ImageSamples',
     'Layer',
@@ -71,6 +77,8 @@ __all__ = [
     'measure_separation',
     'measure_smoothness',
     'nearest_neighbors',
+    'rank_features',
+    'rank_features_by_smoothness',
     'sample_separation_index',
     'sample_smoothness_index',
     'separation_index',

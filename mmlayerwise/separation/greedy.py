@@ -1,0 +1,338 @@
+"""The search behind greedy forward selection: which further feature raises an index most, exactly.
+
+Squared distances add over features, D_{S+f} = D_S + D_f, so a candidate f costs one addition and a
+row minimum instead of a new search. Three observations make even that rarely necessary:
+
+- D_f >= 0: a point whose D_S alone exceeds the smallest D_{S+f} found so far is no neighbour. Each
+  sample therefore keeps a list of its nearest points in S and the distance that all others reach at
+  least; if the list's minimum is below it, the nearest neighbour is in the list. Lists stay valid
+  while S grows, and are renewed when they leave too much open.
+- The index needs no neighbour but its *gain*: is it a friend, or how near is its target? If all
+  points within rounding error of the minimum have the same gain, the neighbour may stay open.
+- What stays open bounds the candidate's index from above. Only candidates whose bound reaches the
+  best index found so far are settled, by float64 differences.
+"""
+
+from collections.abc import Callable
+from math import frexp
+
+import torch
+from torch import Tensor
+
+from mmlayerwise.separation.neighbors import _full_precision
+
+Gain = Callable[[Tensor, Tensor], Tensor]
+"""(rows (b,), columns (b, m)) -> what each column is worth as the row's neighbour, in [0, 1].
+
+The sum over all rows must be exact in float64, so that equally good candidates tie.
+"""
+
+# Points in a sample's list, if the memory allows, and at least.
+_LONGEST, _SHORTEST = 48, 12
+# Values worked on at a time: a few MiB, which a processor's cache holds.
+_BLOCK = 2**19
+# Candidates settled together.
+_SETTLED = 16
+# A list is renewed when it leaves open more than this share of the candidates.
+_STALE = 1 / 8
+
+
+class GreedySearch:
+    """Grows a set of features by the candidate that gives the highest index.
+
+    Args:
+        features: Real, shape (num_samples, num_features, ...), finite; at least two samples.
+        gain: What a neighbour is worth to a sample.
+        groups: Integers of shape (num_samples,): samples of one group are no neighbours. Every
+            sample must have one outside its group.
+        max_memory: Bytes for lists and blocks beside three copies of the features.
+    """
+
+    def __init__(
+        self, features: Tensor, gain: Gain, groups: Tensor | None, max_memory: int
+    ) -> None:
+        self.features = features.reshape(*features.shape[:2], -1)
+        self.gain = gain
+        self.groups = groups
+        self.max_memory = max_memory
+        self.device = features.device
+        self.num_samples, self.num_features, self.positions = self.features.shape
+        small = features.is_floating_point() and features.dtype.itemsize <= 4
+        self.dtype = torch.float32 if small else torch.float64
+        largest = max(float(part.double().abs().max()) for part in self.features.split(256))
+        # A power of two: exact, and squares neither overflow nor underflow in float32.
+        self.scale = 2.0 ** -max(-1000, frexp(largest)[1])
+        self.chosen = self._take([]).flatten(1)
+        self.centred = self.chosen.float()
+        self.norms = self.chosen.new_zeros(self.num_samples, dtype=torch.float64)
+        # Relative error of a float32 distance: each of its terms is positive.
+        self.error = (self.positions + 8) * torch.finfo(torch.float32).eps
+        self.tiny = self.num_features * self.positions * 2.0**-120
+
+    def alone(self) -> Tensor:
+        """Index of every single feature: float64 of shape (num_features,)."""
+        width = max(1, _BLOCK // (self.num_samples * self.positions))
+        rows = torch.arange(self.num_samples, device=self.device)
+        limit = rows.new_full(rows.shape, torch.inf, dtype=torch.float64)
+        with _full_precision(self.device.type), torch.no_grad():
+            parts = [
+                self._settle(rows, self._take(features), limit).sum(0) / self.num_samples
+                for features in range_parts(self.num_features, width)
+            ]
+        return torch.cat(parts)
+
+    def start(self, first: int, pool: list[int]) -> None:
+        """Begin with one feature and the given candidates."""
+        self.pool = list(pool)
+        self.points = self._take(self.pool)
+        per_point = 4 * self.num_samples * len(self.pool)
+        length = self.max_memory // (2 * per_point)
+        self.cached = length >= _SHORTEST
+        length = min(length, _LONGEST) if self.cached else _LONGEST
+        self.length = min(length, self.num_samples)
+        shape = (self.num_samples, self.length)
+        self.listed = torch.zeros(shape, dtype=torch.long, device=self.device)
+        self.base = torch.zeros(shape, dtype=torch.float64, device=self.device)
+        self.reach = self.base.new_zeros(self.num_samples)
+        if self.cached:
+            self.distances = self.base.new_empty((*shape, len(self.pool)), dtype=torch.float32)
+        self._add(self._take([first])[:, :, 0])
+        with _full_precision(self.device.type), torch.no_grad():
+            self._renew(torch.arange(self.num_samples, device=self.device))
+
+    def choose(self, feature: int, newcomer: int | None = None) -> None:
+        """Add a candidate to the set; another feature may take its place among the candidates."""
+        slot = self.pool.index(feature)
+        for rows in self._row_slices():
+            self.base[rows] += self._distances(rows, slice(slot, slot + 1))[:, :, 0]
+        self._add(self.points[:, :, slot])
+        if newcomer is None:
+            last = len(self.pool) - 1
+            self.pool[slot] = self.pool[last]
+            self.pool.pop()
+            self.points[:, :, slot] = self.points[:, :, last]
+            self.points = self.points[:, :, :last]
+            if self.cached:
+                self.distances[:, :, slot] = self.distances[:, :, last]
+                self.distances = self.distances[:, :, :last]
+            return
+        self.pool[slot] = newcomer
+        self.points[:, :, slot] = self._take([newcomer])[:, :, 0]
+        if self.cached:
+            point = self.points[:, :, slot : slot + 1]
+            for rows in self._row_slices():
+                found = squared_distances(point, rows, self.listed[rows])
+                self.distances[rows, :, slot] = found[:, :, 0].float()
+
+    def best(self) -> tuple[int, float]:
+        """Find the candidate with the highest index together with the chosen features.
+
+        Returns:
+            The feature, of equally good ones the lowest number, and the index.
+        """
+        with _full_precision(self.device.type), torch.no_grad():
+            certain, bound, open_pairs = self._screen_all()
+            ranked = sorted(zip((-bound).tolist(), self.pool, range(len(self.pool)), strict=True))
+            winner = (1.0, -1)
+            for start in range(0, len(ranked), _SETTLED):
+                # Ordered by (index, feature): what can't come before the winner is left.
+                group = [entry for entry in ranked[start : start + _SETTLED] if entry[:2] < winner]
+                if not group:
+                    break
+                slots = torch.tensor([slot for *_, slot in group], device=self.device)
+                rows = open_pairs[:, slots].any(1).nonzero()[:, 0]
+                gains = self._settle(rows, self.points[:, :, slots], self._limit(rows, slots))
+                total = certain[slots] + (gains * open_pairs[rows][:, slots]).sum(0)
+                settled = zip((-total).tolist(), (entry[1] for entry in group), strict=True)
+                winner = min(winner, *settled)
+        return winner[1], -winner[0] / self.num_samples
+
+    def _take(self, features: list[int] | range) -> Tensor:
+        """The features as (num_samples, positions, len(features)), scaled."""
+        index = torch.tensor(list(features), dtype=torch.long, device=self.device)
+        values = self.features[:, index].transpose(1, 2).double() * self.scale
+        return values.to(self.dtype).contiguous()
+
+    def _add(self, values: Tensor) -> None:
+        """Append a feature's positions to the chosen ones; a centred copy serves the products."""
+        centred = (values.double() - values.double().mean(0)).float()
+        self.chosen = torch.cat([self.chosen, values], 1)
+        self.centred = torch.cat([self.centred, centred], 1)
+        self.norms = self.norms + centred.double().square().sum(1)
+
+    def _row_slices(self) -> list[slice]:
+        step = max(1, _BLOCK // (self.length * max(1, len(self.pool))))
+        return [
+            slice(start, min(start + step, self.num_samples))
+            for start in range(0, self.num_samples, step)
+        ]
+
+    def _distances(self, rows: slice | Tensor, slots: slice | Tensor) -> Tensor:
+        """Squared distances to the listed points in some candidates: (rows, length, slots)."""
+        if self.cached:
+            return self.distances[rows][:, :, slots]
+        points = self.points[:, :, slots]
+        return squared_distances(points, rows, self.listed[rows]).float()
+
+    def _screen_all(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Sum of certain gains and upper bound of each candidate; which pairs stay open."""
+        certain = self.base.new_zeros(len(self.pool))
+        bound = torch.zeros_like(certain)
+        open_pairs = torch.empty(
+            (self.num_samples, len(self.pool)), dtype=torch.bool, device=self.device
+        )
+
+        def count(rows: slice | Tensor, screened: tuple[Tensor, Tensor, Tensor]) -> None:
+            low, high, is_open = screened
+            certain.add_(low.masked_fill(is_open, 0).sum(0, dtype=torch.float64))
+            bound.add_(high.sum(0, dtype=torch.float64))
+            open_pairs[rows] = is_open
+
+        stale_rows = []
+        everyone = torch.arange(self.num_samples, device=self.device)
+        for rows in self._row_slices():
+            screened = self._screen(rows)
+            stale = screened[2].sum(1) > _STALE * len(self.pool)
+            if stale.any():
+                stale_rows.append(everyone[rows][stale])
+                rows, screened = everyone[rows][~stale], tuple(part[~stale] for part in screened)
+            count(rows, screened)
+        if stale_rows:
+            stale_rows = torch.cat(stale_rows)
+            self._renew(stale_rows)
+            step = max(1, _BLOCK // (self.length * len(self.pool)))
+            for rows in stale_rows.split(step):
+                count(rows, self._screen(rows))
+        return certain, bound, open_pairs
+
+    def _screen(self, rows: slice | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Lowest and highest gain the neighbour can have, and where these differ: (rows, pool)."""
+        value = self._distances(rows, slice(None)) + self.base[rows].float()[:, :, None]
+        smallest = value.amin(1)
+        if isinstance(rows, slice):
+            rows = torch.arange(rows.start, rows.stop, device=self.device)
+        gain = self.gain(rows, self.listed[rows])[:, :, None]
+        near = value <= (smallest * (1 + 3 * self.error) + 4 * self.tiny)[:, None]
+        low = torch.where(near, gain, 2).amin(1)
+        high = torch.where(near, gain, -1).amax(1)
+        outside = smallest.double() * (1 + 2 * self.error) + self.tiny >= self.reach[rows, None]
+        low.masked_fill_(outside, 0)
+        high.masked_fill_(outside, 1)
+        return low, high, low != high
+
+    def _limit(self, rows: Tensor, slots: Tensor) -> Tensor:
+        """Upper bound of the smallest distance of every row in the worst of some candidates."""
+        parts = [
+            (self._distances(part, slots) + self.base[part].float()[:, :, None]).amin(1).amax(1)
+            for part in rows.split(max(1, _BLOCK // (self.length * len(self.pool))))
+        ]
+        limit = torch.cat(parts) if parts else self.base.new_empty(0)
+        return limit.double() * (1 + 2 * self.error) + self.tiny
+
+    def _lower_bounds(self, rows: Tensor) -> Tensor:
+        """Lower bounds of D_S to all points: float64 (rows, num_samples), infinite if excluded."""
+        # As in the neighbour search: a product of d terms errs by at most this share of the norms.
+        error = 1.05 * (self.centred.shape[1] + 16) * torch.finfo(torch.float32).eps / 2
+        norms = self.norms * (1 - error)
+        products = torch.addmm(norms.float(), self.centred[rows], self.centred.T, alpha=-2)
+        bound = products.double().add_(norms[rows, None]).sub_(self.tiny).clamp_(min=0)
+        bound[torch.arange(len(rows), device=self.device), rows] = torch.inf
+        if self.groups is not None:
+            bound.masked_fill_(self.groups[rows, None] == self.groups, torch.inf)
+        return bound
+
+    def _bounded_rows(self, rows: Tensor) -> list[Tensor]:
+        """Parts of rows whose lower bounds fit a quarter of the memory."""
+        return list(rows.split(max(1, self.max_memory // (4 * 24 * self.num_samples))))
+
+    def _renew(self, rows: Tensor) -> None:
+        """List the nearest points anew."""
+        width = self.length * max(self.chosen.shape[1], self.positions * len(self.pool))
+        for some in self._bounded_rows(rows):
+            keep = min(self.length + 1, self.num_samples)
+            bounds, nearest = self._lower_bounds(some).topk(keep, largest=False)
+            everyone = self.length == self.num_samples
+            self.reach[some] = torch.inf if everyone else bounds[:, -1]
+            self.listed[some] = nearest[:, : self.length]
+            excluded = bounds[:, : self.length].isinf()
+            for part, mask in zip(
+                some.split(max(1, _BLOCK // width)),
+                excluded.split(max(1, _BLOCK // width)),
+                strict=True,
+            ):
+                self.base[part] = self._chosen_distances(part, self.listed[part], mask)
+                if self.cached:
+                    found = squared_distances(self.points, part, self.listed[part])
+                    self.distances[part] = found.float()
+
+    def _chosen_distances(self, rows: Tensor, columns: Tensor, excluded: Tensor) -> Tensor:
+        difference = self.chosen[columns] - self.chosen[rows, None]
+        return difference.square_().sum(2, dtype=torch.float64).masked_fill_(excluded, torch.inf)
+
+    def _settle(self, rows: Tensor, points: Tensor, limit: Tensor) -> Tensor:
+        """Exact gain of every row's neighbour in S and one more feature each: (rows, features).
+
+        Args:
+            rows: Samples.
+            points: Features of shape (num_samples, positions, features).
+            limit: Upper bounds of the rows' smallest distances; farther points are left out.
+        """
+        points = points.double()
+        chosen = self.chosen.double()
+        gains = limit.new_empty((len(rows), points.shape[2]))
+        start = 0
+        for some in self._bounded_rows(rows):
+            bounds = self._lower_bounds(some)
+            counts = (bounds <= limit[start : start + len(some), None]).sum(1)
+            # Rows with lists of like length go together.
+            for part in self._like_parts(counts, points.shape[1] * points.shape[2]):
+                columns = nearest_columns(bounds[part], int(counts[part].max()))
+                excluded = bounds[part].gather(1, columns).isinf()
+                everyone = columns.shape[1] == self.num_samples
+                near = chosen[columns] - chosen[some[part], None]
+                base = near.square_().sum(2).masked_fill_(excluded, torch.inf)
+                value = squared_distances(points, some[part], None if everyone else columns)
+                value += base[:, :, None]
+                number = torch.arange(columns.shape[1], device=self.device)[:, None]
+                smallest = value == value.amin(1, keepdim=True)
+                first = torch.where(smallest, number, columns.shape[1]).amin(1)
+                gains[start + part] = self.gain(some[part], columns.gather(1, first)).double()
+            start += len(some)
+        return gains
+
+    def _like_parts(self, counts: Tensor, width: int) -> list[Tensor]:
+        width = max(width, self.chosen.shape[1])
+        order = counts.argsort()
+        sizes = counts[order].tolist()
+        parts, start = [], 0
+        while start < len(sizes):
+            step = 1
+            while start + step < len(sizes) and (step + 1) * sizes[start + step] * width <= _BLOCK:
+                step += 1
+            parts.append(order[start : start + step])
+            start += step
+        return parts
+
+
+def nearest_columns(bounds: Tensor, count: int) -> Tensor:
+    """Columns of the ``count`` smallest bounds of each row, ascending; all if these are many."""
+    if 2 * count >= bounds.shape[1]:
+        return torch.arange(bounds.shape[1], device=bounds.device).expand(len(bounds), -1)
+    return bounds.topk(count, largest=False).indices.sort(1).values
+
+
+def squared_distances(points: Tensor, rows: slice | Tensor, columns: Tensor | None) -> Tensor:
+    """Squared distances in each feature: (rows, columns, features).
+
+    Args:
+        points: Shape (num_samples, positions, features).
+        rows: Samples.
+        columns: int64 of shape (rows, columns); all samples if None.
+    """
+    others = points[None] if columns is None else points[columns]
+    return (others - points[rows][:, None]).square_().sum(2)
+
+
+def range_parts(stop: int, step: int) -> list[range]:
+    """The numbers below ``stop`` in runs of ``step``."""
+    return [range(start, min(start + step, stop)) for start in range(0, stop, step)]
