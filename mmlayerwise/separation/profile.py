@@ -164,7 +164,10 @@ class SeparationMeter:
             SeparationError: For unknown names, missing ground truth, or named layers whose output
                 holds no samples of the kind asked for.
         """
-        self.sampler = build_sampler(self.samples, batch.truths)
+        sampler = build_sampler(self.samples, batch.truths)
+        for truth in batch.truths:
+            sampler.candidates(truth, self.seed)  # raises where the ground truth is not of its kind
+        self.sampler = sampler
         with undisturbed(model, self.seed):
             trace = Trace(model, lambda: forward(model, batch.inputs))
         found = trace.select(self.layers)

@@ -47,7 +47,7 @@ def test_image_samples_pool_as_asked():
     found = ImageSamples().extract(output, batch, (32, 32))
     assert found.labels.tolist() == [0, 1]
     assert found.images.tolist() == [7, 8]
-    with pytest.raises(SeparationError, match="pool must be .* got 'max'"):
+    with pytest.raises(SeparationError, match=r"pool must be .* got 'max'"):
         ImageSamples(pool='max')
 
 
@@ -124,16 +124,16 @@ def test_auto_follows_the_ground_truth():
         (GroundTruth(0, label_map=label_map), PixelSamples),
     ):
         assert type(build_sampler('auto', [truth])) is sampler
-    with pytest.raises(SeparationError, match='no ground truth.*LoadAnnotations'):
+    with pytest.raises(SeparationError, match=r'no ground truth.*LoadAnnotations'):
         build_sampler('auto', [GroundTruth(0)])
 
 
 def test_a_sampler_is_built_from_its_config():
     sampler = build_sampler(dict(type='BoxSamples', output_size=5), [])
     assert (type(sampler), sampler.output_size) == (BoxSamples, 5)
-    with pytest.raises(SeparationError, match="'Boxes'.*BoxSamples"):
+    with pytest.raises(SeparationError, match=r"'Boxes'.*BoxSamples"):
         build_sampler(dict(type='Boxes'), [])
-    with pytest.raises(SeparationError, match="BoxSamples.*'size'"):
+    with pytest.raises(SeparationError, match=r"BoxSamples.*'size'"):
         build_sampler(dict(type='BoxSamples', size=5), [])
 
 

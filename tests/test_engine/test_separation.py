@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import BaseDataset, Compose, ConcatDataset
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
+from torch import nn
+
+from mmlayerwise.engine.separation import (
+    InferenceForward,
+    MeasuringData,
+    annotations_first,
+    ground_truth,
+)
+from mmlayerwise.separation import BoxSamples, ImageSamples, PixelSamples, SeparationError
+from tests.test_engine.test_hooks.runs import runner_of, tiny_config
+
+
+class LoadAnnotations:
+    def __call__(self, results):
+        return results
+
+
+class LoadImage(LoadAnnotations):
+    pass
+
+
+class Resize(LoadAnnotations):
+    pass
+
+
+class Labelled(BaseDataset):
+    """Images of ten classes, the first nine rare, or with boxes of them."""
+
+    def __init__(self, pipeline=(), boxes=False):
+        self.boxes = boxes
+        super().__init__(pipeline=list(pipeline))
+
+    def load_data_list(self):
+        labels = [min(number, 9) for number in range(100)]
+        if self.boxes:
+            return [dict(instances=[dict(bbox_label=label)]) for label in labels]
+        return [dict(gt_label=label) for label in labels]
+
+
+def kinds(dataset):
+    return [type(transform).__name__ for transform in dataset.pipeline.transforms]
+
+
+def test_annotations_are_loaded_before_the_image_changes_in_a_copy_only():
+    dataset = Labelled()
+    dataset.pipeline = Compose([LoadImage(), Resize(), LoadAnnotations()])
+    assert kinds(annotations_first(dataset)) == ['LoadImage', 'LoadAnnotations', 'Resize']
+    assert kinds(dataset) == ['LoadImage', 'Resize', 'LoadAnnotations']
+    both = annotations_first(ConcatDataset([dataset, dataset]))
+    assert kinds(both.datasets[1]) == ['LoadImage', 'LoadAnnotations', 'Resize']
+
+
+@pytest.mark.parametrize('sampler', [ImageSamples(), BoxSamples(max_images=18)])
+def test_images_are_chosen_balanced_by_the_labels_that_the_data_set_tells(sampler):
+    dataset = Labelled(boxes=isinstance(sampler, BoxSamples))
+    data = MeasuringData(dataset, 4, list)
+    data.choose(sampler, 18)
+    assert len(data.images) == 18
+    assert data.images[:9] == list(range(9))  # the only image of each rare class
+    data.choose(sampler, 18)
+    assert data.images == sorted(data.images)
+    again = MeasuringData(dataset, 4, list)
+    again.choose(sampler, 18)
+    assert again.images == data.images
+    other = MeasuringData(dataset, 4, list, seed=1)
+    other.choose(sampler, 18)
+    assert other.images != data.images
+
+
+def test_all_images_are_taken_where_there_are_few():
+    data = MeasuringData(Labelled(), 4, list)
+    data.choose(PixelSamples(max_images=100), 5)
+    assert data.images == list(range(100))
+    assert data.num_batches() == 25
+
+
+def test_a_data_set_of_one_image_is_refused():
+    with pytest.raises(SeparationError, match='hold 1 images; a measurement needs at least 2'):
+        MeasuringData([0], 1, list)
+
+
+def test_ground_truth_of_every_kind_of_sample():
+    sample = BaseDataElement(metainfo=dict(img_shape=(6, 8)))
+    sample.gt_label = torch.tensor([3])
+    sample.gt_instances = InstanceData(bboxes=torch.rand(2, 4), labels=torch.tensor([1, 2]))
+    sample.gt_sem_seg = PixelData(data=torch.arange(48).view(1, 6, 8))
+    truth = ground_truth(sample, 5, (8, 8))
+    assert (truth.image, truth.size, truth.label) == (5, (6, 8), 3)
+    assert torch.equal(truth.boxes, sample.gt_instances.bboxes)
+    assert truth.box_labels.tolist() == [1, 2]
+    assert torch.equal(truth.label_map, torch.arange(48).view(6, 8))
+    assert ground_truth(torch.tensor(4), 0, (8, 8)).label == 4
+    assert ground_truth(np.int64(4), 0, (8, 8)).label == 4
+    assert ground_truth(None, 0, (8, 8)).label is None
+
+
+def test_a_map_of_another_size_is_brought_to_what_the_network_sees():
+    sample = BaseDataElement(metainfo=dict(img_shape=(4, 4)))
+    sample.gt_sem_seg = PixelData(data=torch.arange(4).view(1, 2, 2))
+    expected = torch.arange(4).view(2, 2).repeat_interleave(2, 0).repeat_interleave(2, 1)
+    assert torch.equal(ground_truth(sample, 0, (4, 4)).label_map, expected)
+
+
+def test_several_labels_an_image_are_refused():
+    sample = BaseDataElement(gt_label=torch.tensor([1, 2]))
+    with pytest.raises(SeparationError, match='Image 7 has 2 labels'):
+        ground_truth(sample, 7, (4, 4))
+
+
+class OnlyPredict(nn.Module):
+    def forward(self, inputs, mode):
+        if mode == 'tensor':
+            raise NotImplementedError
+        return mode
+
+
+def test_a_model_without_tensor_mode_is_run_in_predict():
+    forward = InferenceForward()
+    assert forward(OnlyPredict(), dict(inputs=0)) == 'predict'
+    assert forward.mode == 'predict'
+
+
+def test_boxes_are_in_the_coordinates_of_the_resized_image(tmp_path):
+    pytest.importorskip('mmdet')
+    cfg = tiny_config('detection', tmp_path, {})
+    resize = next(s for s in cfg.val_dataloader.dataset.pipeline if 'Resize' in s.type)
+    resize.scale_factor = 0.5
+    runner = runner_of(cfg)
+    dataset = runner.val_dataloader.dataset
+    data = MeasuringData.from_dataloader(runner.val_dataloader)
+    truth = data.first(runner.model).truths[1]
+    boxes = [box['bbox'] for box in dataset.get_data_info(1)['instances']]
+    assert truth.size == tuple(side // 2 for side in dataset[1]['data_samples'].ori_shape)
+    np.testing.assert_allclose(truth.boxes.numpy(), np.array(boxes) / 2, atol=1e-4)
