@@ -115,6 +115,8 @@ def format_table(profile: SeparationProfile, before: SeparationProfile | None = 
         _row(layer, earlier.get(layer.name)) for layer in profile.layers if layer.index is not None
     ]
     names = [layer.name for layer in profile.layers]
+    if before is None:  # no column of changes
+        header, *rows = ((*row[:3], *row[4:]) for row in (header, *rows))
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     widths[0] = max(map(len, ['layer', *names]))
 

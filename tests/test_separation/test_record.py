@@ -66,3 +66,9 @@ def test_the_table_shows_changes_and_failures():
     ]  # fmt: skip
     assert lines[1].split()[:6] == ['layer0', '0.5000', '0.400', '-', '0.600', '+0.1000']
     assert lines[2] == 'layer1  NaN in layer1'
+
+
+def test_the_first_table_has_no_changes():
+    lines = format_table(profile(0.5)).splitlines()
+    assert 'change' not in lines[0]
+    assert lines[1].split()[-4:] == ['0.3000', '0.4000', '0.100', '50']
