@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 
 from mmlayerwise.separation.errors import SeparationError
@@ -38,16 +38,35 @@ def draw_separation(
     """
     if not record.measurements:
         raise SeparationError('There is no measurement to draw.')
-    layers = record.layers()
-    longest = max(len(name) for name in layers)
-    pitch = 0.42 if len(layers) <= 30 else 0.26 if len(layers) <= 80 else 0.17
-    size = 9 if len(layers) <= 30 else 8 if len(layers) <= 80 else 6.5
-    width = max(6.4, pitch * len(layers) + 1.8)
-    figure = Figure(figsize=(width, 3.6 + 0.0075 * size * longest), layout='constrained', dpi=130)
+    figure = Figure(figsize=figure_size(record.layers()), layout='constrained', dpi=130)
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    plot_separation(figure, figure.add_subplot(), record, title)
+    with write_atomically(path) as temporary:
+        figure.savefig(temporary)
+
+
+def figure_size(layers: Sequence[str]) -> tuple[float, float]:
+    """Width and height in inches at which the names of the layers are readable."""
+    pitch = 0.42 if len(layers) <= 30 else 0.26 if len(layers) <= 80 else 0.17
+    longest = max(len(name) for name in layers)
+    return max(6.4, pitch * len(layers) + 1.8), 3.6 + 0.0075 * _font_size(layers) * longest
+
+
+def plot_separation(
+    figure: FigureBase, axes: Axes, record: SeparationRecord, title: str | None = None
+) -> None:
+    """Draw a record into existing axes, as :func:`draw_separation` does into a file.
+
+    Args:
+        figure: Figure or sub-figure of the axes; it takes the colour bar.
+        axes: Where to draw.
+        record: At least one measurement.
+        title: Heading; what was compared by default.
+    """
+    layers = record.layers()
     _draw_lines(axes, record.measurements, layers)
     _draw_last(axes, record.measurements[-1], layers)
+    size = _font_size(layers)
     axes.set_xticks(range(len(layers)), layers, rotation=90, fontsize=size, family='monospace')
     axes.set_xlim(-0.5, len(layers) - 0.5)
     axes.set_ylim(*_limits(record))
@@ -60,8 +79,10 @@ def draw_separation(
     heading = title or f'Separation of the layers, {most:,} {last.samples} samples'
     axes.set_title(heading, loc='left', pad=24)
     _legend(figure, axes, record.measurements)
-    with write_atomically(path) as temporary:
-        figure.savefig(temporary)
+
+
+def _font_size(layers: Sequence[str]) -> float:
+    return 9 if len(layers) <= 30 else 8 if len(layers) <= 80 else 6.5
 
 
 def _draw_lines(axes: Axes, measurements: Sequence[Measurement], layers: Sequence[str]) -> None:
@@ -127,7 +148,7 @@ def _limits(record: SeparationRecord) -> tuple[float, float]:
     return max(0.0, low - margin), min(1.0, high + margin)
 
 
-def _legend(figure: Figure, axes: Axes, measurements: Sequence[Measurement]) -> None:
+def _legend(figure: FigureBase, axes: Axes, measurements: Sequence[Measurement]) -> None:
     by_epoch = len({one.epoch for one in measurements}) == len(measurements)
     unit = 'epoch' if by_epoch else 'iteration'
     steps = [getattr(one, unit) for one in measurements]
