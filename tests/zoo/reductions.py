@@ -70,6 +70,8 @@ REDUCTIONS: dict[str, Reduction] = {
         },
     ),
     # Darknet has fixed widths.
+    'yolov2_d19_8xb8-ms-160e_coco': Reduction(image_size=64, channel_divisor=1),
+    'yolov2_d19_8xb8-ms-160e_voc0712': Reduction(image_size=64, channel_divisor=1),
     'yolov3_d53_8xb8-320-273e_coco': Reduction(
         image_size=64, channel_divisor=1, boxes_leave_the_image=True
     ),

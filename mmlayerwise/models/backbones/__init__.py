@@ -14,6 +14,7 @@ from mmlayerwise.models.backbones.vgg import VGG
 __all__ = ['VGG', 'AlexNet', 'DenseNetCIFAR', 'GoogLeNet', 'InceptionV3']
 
 if find_spec('mmdet') is not None:
+    from mmlayerwise.models.backbones.darknet19 import Darknet19
     from mmlayerwise.models.backbones.resnet_cifar import ResNetCIFAR
 
-    __all__ += ['ResNetCIFAR']
+    __all__ += ['Darknet19', 'ResNetCIFAR']

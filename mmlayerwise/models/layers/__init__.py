@@ -1,5 +1,6 @@
 """Layers that several networks share."""
 
 from mmlayerwise.models.layers.parallel import Parallel
+from mmlayerwise.models.layers.reorg import Reorg
 
-__all__ = ['Parallel']
+__all__ = ['Parallel', 'Reorg']

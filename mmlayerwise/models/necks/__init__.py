@@ -13,6 +13,7 @@ from mmlayerwise.models.necks.global_average_pooling import (
 __all__ = ['AdaptiveAveragePooling', 'GlobalAveragePooling']
 
 if find_spec('mmdet') is not None:
+    from mmlayerwise.models.necks.passthrough_neck import PassthroughNeck
     from mmlayerwise.models.necks.yolov3_spp_neck import YOLOV3SPPNeck
 
-    __all__ += ['YOLOV3SPPNeck']
+    __all__ += ['PassthroughNeck', 'YOLOV3SPPNeck']
