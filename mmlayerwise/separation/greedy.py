@@ -37,6 +37,61 @@ _SETTLED = 16
 _STALE = 1 / 8
 
 
+class PointSet:
+    """Samples seen through some features, with bounds of their distances from matrix products.
+
+    Args:
+        values: Scaled positions of the features, float32 or float64 of shape (num_samples, size).
+        groups: Integers of shape (num_samples,) or None: no neighbours within a group.
+    """
+
+    def __init__(self, values: Tensor, groups: Tensor | None) -> None:
+        self.values = values[:, :0]
+        self.groups = groups
+        self.centred = self.values.float()
+        self.norms = values.new_zeros(len(values), dtype=torch.float64)
+        self.add(values)
+
+    def add(self, values: Tensor) -> None:
+        """Append a feature's positions."""
+        # Products cancel less near the mean; distances are taken of the values as they are.
+        centred = (values.double() - values.double().mean(0)).float()
+        self.values = torch.cat([self.values, values], 1)
+        self.centred = torch.cat([self.centred, centred], 1)
+        self.norms = self.norms + centred.double().square().sum(1)
+
+    @property
+    def error(self) -> float:
+        """Bound c with |product - true squared distance| <= c (|x|^2 + |y|^2), all roundings in."""
+        return 1.05 * (self.centred.shape[1] + 16) * torch.finfo(torch.float32).eps / 2
+
+    def lower_bounds(self, rows: Tensor) -> Tensor:
+        """Lower bounds of the squared distances *less the row's own norm*: float32 (rows, samples).
+
+        Infinite for the row itself and its group.
+        """
+        norms = (self.norms * (1 - self.error)).float()
+        bound = torch.addmm(norms, self.centred[rows], self.centred.T, alpha=-2)
+        bound[torch.arange(len(rows), device=rows.device), rows] = torch.inf
+        if self.groups is not None:
+            bound.masked_fill_(self.groups[rows, None] == self.groups, torch.inf)
+        return bound
+
+    def row_norms(self, rows: Tensor) -> Tensor:
+        """What :meth:`lower_bounds` leaves out, as a lower bound: float64 (rows, 1)."""
+        # The last terms cover what underflows in float32.
+        return self.norms[rows, None] * (1 - self.error) - self.values.shape[1] * 2.0**-120
+
+    def distances(self, rows: Tensor, columns: Tensor, dtype: torch.dtype) -> Tensor:
+        """Squared distances, differences in ``dtype``, sums in float64: (rows, columns)."""
+        others, own = self.values[columns].to(dtype), self.values[rows, None].to(dtype)
+        distance = (others - own).square_().sum(2, dtype=torch.float64)
+        excluded = columns == rows[:, None]
+        if self.groups is not None:
+            excluded |= self.groups[columns] == self.groups[rows, None]
+        return distance.masked_fill_(excluded, torch.inf)
+
+
 class GreedySearch:
     """Grows a set of features by the candidate that gives the highest index.
 
@@ -62,24 +117,43 @@ class GreedySearch:
         largest = max(float(part.double().abs().max()) for part in self.features.split(256))
         # A power of two: exact, and squares neither overflow nor underflow in float32.
         self.scale = 2.0 ** -max(-1000, frexp(largest)[1])
-        self.chosen = self._take([]).flatten(1)
-        self.centred = self.chosen.float()
-        self.norms = self.chosen.new_zeros(self.num_samples, dtype=torch.float64)
         # Relative error of a float32 distance: each of its terms is positive.
         self.error = (self.positions + 8) * torch.finfo(torch.float32).eps
         self.tiny = self.num_features * self.positions * 2.0**-120
 
     def alone(self) -> Tensor:
         """Index of every single feature: float64 of shape (num_features,)."""
+        total = self.features.new_zeros(self.num_features, dtype=torch.float64)
+        everyone = torch.arange(self.num_samples, device=self.device)
+        step = max(1, min(_BLOCK, self.max_memory // 64) // self.num_samples)
         width = max(1, _BLOCK // (self.num_samples * self.positions))
-        rows = torch.arange(self.num_samples, device=self.device)
-        limit = rows.new_full(rows.shape, torch.inf, dtype=torch.float64)
         with _full_precision(self.device.type), torch.no_grad():
-            parts = [
-                self._settle(rows, self._take(features), limit).sum(0) / self.num_samples
-                for features in range_parts(self.num_features, width)
-            ]
-        return torch.cat(parts)
+            for features in range_parts(self.num_features, width):
+                points = self._take(features)
+                sets = [PointSet(values, self.groups) for values in points.unbind(2)]
+                for rows in everyone.split(step):
+                    gain = self.gain(rows, everyone.expand(len(rows), -1))
+                    for feature, single in zip(features, sets, strict=True):
+                        total[feature] += self._alone(single, rows, gain)
+        return total / self.num_samples
+
+    def _alone(self, single: PointSet, rows: Tensor, gain: Tensor) -> Tensor:
+        """Sum of the rows' gains in one feature."""
+        bounds = single.lower_bounds(rows)
+        smallest, nearest = bounds.min(1)
+        # The true distance of the nearest by bound is an upper bound of the smallest distance.
+        spread = 2 * single.error * (single.norms[rows] + single.norms[nearest])
+        limit = smallest.double() + spread * 1.01 + 4 * self.tiny
+        # Rounded up, as bounds are compared in float32.
+        near = bounds <= (limit + limit.abs() * 2.0**-23).float()[:, None]
+        low = torch.where(near, gain, 2).amin(1)
+        is_open = low != torch.where(near, gain, -1).amax(1)
+        total = low.masked_fill(is_open, 0).sum(dtype=torch.float64)
+        if is_open.any():
+            part = rows[is_open]
+            limit = limit[is_open] + single.norms[part]
+            total += self._settle(single, part, None, limit).sum()
+        return total
 
     def start(self, first: int, pool: list[int]) -> None:
         """Begin with one feature and the given candidates."""
@@ -96,7 +170,7 @@ class GreedySearch:
         self.reach = self.base.new_zeros(self.num_samples)
         if self.cached:
             self.distances = self.base.new_empty((*shape, len(self.pool)), dtype=torch.float32)
-        self._add(self._take([first])[:, :, 0])
+        self.chosen = PointSet(self._take([first])[:, :, 0], self.groups)
         with _full_precision(self.device.type), torch.no_grad():
             self._renew(torch.arange(self.num_samples, device=self.device))
 
@@ -105,7 +179,7 @@ class GreedySearch:
         slot = self.pool.index(feature)
         for rows in self._row_slices():
             self.base[rows] += self._distances(rows, slice(slot, slot + 1))[:, :, 0]
-        self._add(self.points[:, :, slot])
+        self.chosen.add(self.points[:, :, slot])
         if newcomer is None:
             last = len(self.pool) - 1
             self.pool[slot] = self.pool[last]
@@ -141,7 +215,8 @@ class GreedySearch:
                     break
                 slots = torch.tensor([slot for *_, slot in group], device=self.device)
                 rows = open_pairs[:, slots].any(1).nonzero()[:, 0]
-                gains = self._settle(rows, self.points[:, :, slots], self._limit(rows, slots))
+                limit = self._limit(rows, slots)
+                gains = self._settle(self.chosen, rows, self.points[:, :, slots], limit)
                 total = certain[slots] + (gains * open_pairs[rows][:, slots]).sum(0)
                 settled = zip((-total).tolist(), (entry[1] for entry in group), strict=True)
                 winner = min(winner, *settled)
@@ -152,13 +227,6 @@ class GreedySearch:
         index = torch.tensor(list(features), dtype=torch.long, device=self.device)
         values = self.features[:, index].transpose(1, 2).double() * self.scale
         return values.to(self.dtype).contiguous()
-
-    def _add(self, values: Tensor) -> None:
-        """Append a feature's positions to the chosen ones; a centred copy serves the products."""
-        centred = (values.double() - values.double().mean(0)).float()
-        self.chosen = torch.cat([self.chosen, values], 1)
-        self.centred = torch.cat([self.centred, centred], 1)
-        self.norms = self.norms + centred.double().square().sum(1)
 
     def _row_slices(self) -> list[slice]:
         step = max(1, _BLOCK // (self.length * max(1, len(self.pool))))
@@ -229,70 +297,57 @@ class GreedySearch:
         limit = torch.cat(parts) if parts else self.base.new_empty(0)
         return limit.double() * (1 + 2 * self.error) + self.tiny
 
-    def _lower_bounds(self, rows: Tensor) -> Tensor:
-        """Lower bounds of D_S to all points: float64 (rows, num_samples), infinite if excluded."""
-        # As in the neighbour search: a product of d terms errs by at most this share of the norms.
-        error = 1.05 * (self.centred.shape[1] + 16) * torch.finfo(torch.float32).eps / 2
-        norms = self.norms * (1 - error)
-        products = torch.addmm(norms.float(), self.centred[rows], self.centred.T, alpha=-2)
-        bound = products.double().add_(norms[rows, None]).sub_(self.tiny).clamp_(min=0)
-        bound[torch.arange(len(rows), device=self.device), rows] = torch.inf
-        if self.groups is not None:
-            bound.masked_fill_(self.groups[rows, None] == self.groups, torch.inf)
-        return bound
-
     def _bounded_rows(self, rows: Tensor) -> list[Tensor]:
         """Parts of rows whose lower bounds fit a quarter of the memory."""
         return list(rows.split(max(1, self.max_memory // (4 * 24 * self.num_samples))))
 
     def _renew(self, rows: Tensor) -> None:
         """List the nearest points anew."""
-        width = self.length * max(self.chosen.shape[1], self.positions * len(self.pool))
+        width = max(self.chosen.values.shape[1], self.positions * len(self.pool))
+        step = max(1, _BLOCK // (self.length * width))
+        keep = min(self.length + 1, self.num_samples)
         for some in self._bounded_rows(rows):
-            keep = min(self.length + 1, self.num_samples)
-            bounds, nearest = self._lower_bounds(some).topk(keep, largest=False)
-            everyone = self.length == self.num_samples
-            self.reach[some] = torch.inf if everyone else bounds[:, -1]
+            bounds, nearest = self.chosen.lower_bounds(some).topk(keep, largest=False)
+            if self.length < self.num_samples:
+                self.reach[some] = bounds[:, -1] + self.chosen.row_norms(some)[:, 0]
+            else:
+                self.reach[some] = torch.inf
             self.listed[some] = nearest[:, : self.length]
-            excluded = bounds[:, : self.length].isinf()
-            for part, mask in zip(
-                some.split(max(1, _BLOCK // width)),
-                excluded.split(max(1, _BLOCK // width)),
-                strict=True,
-            ):
-                self.base[part] = self._chosen_distances(part, self.listed[part], mask)
+            for part in some.split(step):
+                self.base[part] = self.chosen.distances(part, self.listed[part], self.dtype)
                 if self.cached:
                     found = squared_distances(self.points, part, self.listed[part])
                     self.distances[part] = found.float()
 
-    def _chosen_distances(self, rows: Tensor, columns: Tensor, excluded: Tensor) -> Tensor:
-        difference = self.chosen[columns] - self.chosen[rows, None]
-        return difference.square_().sum(2, dtype=torch.float64).masked_fill_(excluded, torch.inf)
-
-    def _settle(self, rows: Tensor, points: Tensor, limit: Tensor) -> Tensor:
-        """Exact gain of every row's neighbour in S and one more feature each: (rows, features).
+    def _settle(
+        self, chosen: PointSet, rows: Tensor, points: Tensor | None, limit: Tensor
+    ) -> Tensor:
+        """Exact gain of every row's neighbour in a set and one more feature each.
 
         Args:
+            chosen: The set S.
             rows: Samples.
-            points: Features of shape (num_samples, positions, features).
+            points: Features of shape (num_samples, positions, features); None for S alone.
             limit: Upper bounds of the rows' smallest distances; farther points are left out.
+
+        Returns:
+            float64 of shape (rows, features), one column for S alone.
         """
-        points = points.double()
-        chosen = self.chosen.double()
-        gains = limit.new_empty((len(rows), points.shape[2]))
+        points = None if points is None else points.double()
+        width = max(chosen.values.shape[1], 1 if points is None else points[0].numel())
+        gains = limit.new_empty((len(rows), 1 if points is None else points.shape[2]))
         start = 0
         for some in self._bounded_rows(rows):
-            bounds = self._lower_bounds(some)
-            counts = (bounds <= limit[start : start + len(some), None]).sum(1)
+            bounds = chosen.lower_bounds(some)
+            reach = limit[start : start + len(some), None] - chosen.row_norms(some)
+            reach = (reach + reach.abs() * 2.0**-23).float()
+            counts = (bounds <= reach).sum(1)
             # Rows with lists of like length go together.
-            for part in self._like_parts(counts, points.shape[1] * points.shape[2]):
+            for part in like_parts(counts, width):
                 columns = nearest_columns(bounds[part], int(counts[part].max()))
-                excluded = bounds[part].gather(1, columns).isinf()
-                everyone = columns.shape[1] == self.num_samples
-                near = chosen[columns] - chosen[some[part], None]
-                base = near.square_().sum(2).masked_fill_(excluded, torch.inf)
-                value = squared_distances(points, some[part], None if everyone else columns)
-                value += base[:, :, None]
+                value = chosen.distances(some[part], columns, torch.float64)[:, :, None]
+                if points is not None:
+                    value = value + squared_distances(points, some[part], columns)
                 number = torch.arange(columns.shape[1], device=self.device)[:, None]
                 smallest = value == value.amin(1, keepdim=True)
                 first = torch.where(smallest, number, columns.shape[1]).amin(1)
@@ -300,18 +355,19 @@ class GreedySearch:
             start += len(some)
         return gains
 
-    def _like_parts(self, counts: Tensor, width: int) -> list[Tensor]:
-        width = max(width, self.chosen.shape[1])
-        order = counts.argsort()
-        sizes = counts[order].tolist()
-        parts, start = [], 0
-        while start < len(sizes):
-            step = 1
-            while start + step < len(sizes) and (step + 1) * sizes[start + step] * width <= _BLOCK:
-                step += 1
-            parts.append(order[start : start + step])
-            start += step
-        return parts
+
+def like_parts(counts: Tensor, width: int) -> list[Tensor]:
+    """Row numbers in parts of like counts, each within the block size at ``width`` values."""
+    order = counts.argsort()
+    sizes = counts[order].tolist()
+    parts, start = [], 0
+    while start < len(sizes):
+        stop = start + 1
+        while stop < len(sizes) and (stop + 1 - start) * sizes[stop] * width <= _BLOCK:
+            stop += 1
+        parts.append(order[start:stop])
+        start = stop
+    return parts
 
 
 def nearest_columns(bounds: Tensor, count: int) -> Tensor:
@@ -321,16 +377,15 @@ def nearest_columns(bounds: Tensor, count: int) -> Tensor:
     return bounds.topk(count, largest=False).indices.sort(1).values
 
 
-def squared_distances(points: Tensor, rows: slice | Tensor, columns: Tensor | None) -> Tensor:
+def squared_distances(points: Tensor, rows: slice | Tensor, columns: Tensor) -> Tensor:
     """Squared distances in each feature: (rows, columns, features).
 
     Args:
         points: Shape (num_samples, positions, features).
         rows: Samples.
-        columns: int64 of shape (rows, columns); all samples if None.
+        columns: int64 of shape (rows, columns).
     """
-    others = points[None] if columns is None else points[columns]
-    return (others - points[rows][:, None]).square_().sum(2)
+    return (points[columns] - points[rows][:, None]).square_().sum(2)
 
 
 def range_parts(stop: int, step: int) -> list[range]:

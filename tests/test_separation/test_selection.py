@@ -80,10 +80,21 @@ def maps(seed, count, number, shape=(2,), whole=False):
     return values.relu().round() if whole else values.relu()
 
 
+@pytest.fixture(scope='module', params=['usual', 'tiny'])
+def block_sizes(request):
+    """Lists and blocks of the usual size, and so small that every path is taken."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == 'tiny':
+            for name, value in (('LONGEST', 3), ('SHORTEST', 2), ('SETTLED', 1), ('BLOCK', 40)):
+                patch.setattr(greedy_module, f'_{name}', value)
+        yield
+
+
 seeds = st.integers(0, 2**31)
 few = settings(max_examples=20, deadline=None)
 
 
+@pytest.mark.usefixtures('block_sizes')
 @few
 @given(
     seeds,
@@ -134,6 +145,22 @@ def test_scale_and_offset_do_not_matter(scale, shift):
     assert torch.equal(after.alone, before.alone)
 
 
+def test_distances_that_float32_cannot_tell_apart_are_told_apart():
+    # Triples far from each other: the friend of the first is nearer than the enemy by 1e-9 or
+    # farther, and which part of the distance lies in which feature differs.
+    generator = torch.Generator().manual_seed(0)
+    shares = torch.rand(20, 2, generator=generator, dtype=torch.float64)
+    nearer = (torch.arange(20) % 2 * 2 - 1) * 1e-9
+    features = torch.zeros(20, 3, 3, dtype=torch.float64)
+    features[:, :, 0] = 16 * torch.arange(20)[:, None]
+    features[:, 1, 1], features[:, 1, 2] = shares[:, 0].sqrt(), (1 - shares[:, 0]).sqrt()
+    features[:, 2, 1] = shares[:, 1].sqrt()
+    features[:, 2, 2] = (1 + nearer - shares[:, 1]).sqrt()
+    labels = torch.tensor([0, 0, 1]).repeat(20)
+    features = features.flatten(0, 1)
+    check(rank_features(features, labels), naive_ranking(features[:, :, None], friend(labels)))
+
+
 def test_groups_are_no_neighbours():
     features, groups = maps(7, 18, 5), torch.arange(18) // 3
     labels = torch.arange(18) % 2
@@ -144,6 +171,7 @@ def test_groups_are_no_neighbours():
     check(found, naive_ranking(features, smooth(targets.tolist(), 'linear'), groups))
 
 
+@pytest.mark.usefixtures('block_sizes')
 @pytest.mark.parametrize('kind', ['linear', 'exponential'])
 @settings(max_examples=10, deadline=None)
 @given(seeds, st.integers(3, 12), st.integers(1, 5), st.booleans())
