@@ -33,8 +33,7 @@ model = dict(
         feat_channels=64,
         stacked_convs=2,
         strides=[8, 16, 32],
-        # Half the height of a digit, 12 to 36 pixels, decides which level finds it.
-        regress_ranges=((-1, 16), (16, 26), (26, 1e8)),
+        regress_ranges=((-1, 32), (32, 64), (64, 1e8)),
         center_sampling=True,
         centerness_on_reg=True,
         norm_on_bbox=True,

@@ -15,25 +15,27 @@ model = dict(
         pad_val=0,
         seg_pad_val=255,
     ),
-    backbone=dict(type='UNet', base_channels=12, norm_cfg=norm_cfg),
+    # Works at half the scenes' resolution: a quarter of the time.
+    backbone=dict(type='UNet', base_channels=16, strides=(2, 1, 1, 1, 1), norm_cfg=norm_cfg),
     decode_head=dict(
         type='FCNHead',
-        in_channels=12,
+        in_channels=16,
         in_index=4,
-        channels=12,
+        channels=16,
         num_convs=1,
         concat_input=False,
         num_classes=_base_.num_classes,
         norm_cfg=norm_cfg,
         align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', loss_weight=1.0),
+        # Textures cover seven times as many pixels as all digits.
+        loss_decode=dict(type='CrossEntropyLoss', class_weight=[1.0] * 10 + [0.2] * 3),
     ),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),
 )
 
-max_iters = 300
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=100)
+max_iters = 600
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=200)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=4e-3, weight_decay=0.01))
@@ -41,6 +43,6 @@ param_scheduler = dict(type='OneCycleLR', eta_max=4e-3, total_steps=max_iters, b
 
 default_hooks = dict(
     logger=dict(interval=20),
-    checkpoint=dict(by_epoch=False, interval=100, save_best='mIoU'),
+    checkpoint=dict(by_epoch=False, interval=200, save_best='mIoU'),
 )
 custom_hooks = [dict(type='mmlayerwise.SeparationHook', layers='stages', max_samples=1000)]

@@ -14,7 +14,7 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(type=dataset_type, num_scenes=1600, split='train', pipeline=train_pipeline),
+    dataset=dict(type=dataset_type, num_scenes=4800, split='train', pipeline=train_pipeline),
 )
 val_dataloader = dict(
     batch_size=8,
