@@ -187,9 +187,10 @@ def _remove_at_the_end(method: Callable) -> Callable:
 
     @functools.wraps(method)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        backend = self.file_backend
-        if isinstance(backend, _DeferredRemoval):
-            return method(self, *args, **kwargs)  # called by the other one, which removes later
+        # A run that only validates sets no backend; of two nested calls the outer one removes.
+        backend = getattr(self, 'file_backend', None)
+        if backend is None or isinstance(backend, _DeferredRemoval):
+            return method(self, *args, **kwargs)
         self.file_backend = deferred = _DeferredRemoval(backend)
         try:
             result = method(self, *args, **kwargs)

@@ -157,6 +157,13 @@ def test_the_only_checkpoint_is_removed_after_the_next_is_written(tmp_path, monk
     assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_3.pth']
 
 
+def test_a_hook_that_never_prepared_a_training_saves_nothing_and_does_not_fail():
+    # Runner.val() alone calls after_val_epoch, but never before_train, which sets the backend.
+    hook = CheckpointHook(save_best=None)
+    assert not hasattr(hook, 'file_backend')
+    hook._save_best_checkpoint(runner=None, metrics={})
+
+
 def test_a_file_written_anew_under_the_removed_name_stays(tmp_path):
     old, new = tmp_path / 'best_1.pth', tmp_path / 'best_2.pth'
     for path in (old, new):
