@@ -1,6 +1,7 @@
 """Hooks."""
 
+from mmlayerwise.engine.hooks.qls_init_hook import QLSInitHook
 from mmlayerwise.engine.hooks.random_state_hook import RandomStateHook
 from mmlayerwise.engine.hooks.separation_hook import SeparationHook
 
-__all__ = ['RandomStateHook', 'SeparationHook']
+__all__ = ['QLSInitHook', 'RandomStateHook', 'SeparationHook']

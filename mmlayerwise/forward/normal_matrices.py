@@ -1,0 +1,116 @@
+"""The triplet loss of a rectified convolution in closed form.
+
+Conditioned patch p_is of sample i at position s, filter w_j, mask m_isj = [w_j . p_is > 0]. With
+masks and triplets (i, friend p, enemy n) frozen,
+
+    J = sum_i |f_i - f_p|^2 - |f_i - f_n|^2 = sum_j w_j^T A_j w_j,    A_j = P_j - N_j,
+    P_j = sum_is u u^T,  u = m_isj p_is - m_psj p_ps,  and N_j the same with n.
+
+Multiplied out, u u^T holds only products of two patches with 0/1 weights that depend on the filter.
+So all filters' matrices are one matrix product: weights (filters x patches) times the upper
+triangles of the patches' outer products (patches x D (D + 1) / 2), which costs 4 n S D^2 F
+operations, as D x D products filter by filter would, but is one large product instead of many thin
+ones.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmlayerwise.forward.patches import ConvolutionPatches
+from mmlayerwise.forward.triplets import Triplets
+
+# Outer products of a chunk stay in the cache of a processor; an accelerator wants large ones.
+CHUNK_BYTES = {'cpu': 8 * 2**20}
+OTHER_CHUNK_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class NormalMatrices:
+    """The quadratic forms of every filter.
+
+    Attributes:
+        friends: P, float64 of shape (groups, filters a group, dimension, dimension).
+        enemies: N, the same.
+    """
+
+    friends: Tensor
+    enemies: Tensor
+
+    def loss(self, filters: Tensor) -> float:
+        """J of the frozen masks and triplets.
+
+        Args:
+            filters: float64 of shape (groups, filters a group, dimension).
+        """
+        difference = self.friends - self.enemies
+        return torch.einsum('gfd,gfde,gfe->', filters, difference, filters).item()
+
+
+def normal_matrices(
+    patches: ConvolutionPatches, filters: Tensor, triplets: Triplets
+) -> NormalMatrices:
+    """Compute P and N of every filter with the masks of these filters.
+
+    Products have the precision of the samples, sums over chunks are float64.
+
+    Args:
+        patches: The patches.
+        filters: Shape (groups, filters a group, dimension).
+        triplets: Frozen friends and enemies.
+
+    Returns:
+        The symmetric matrices.
+    """
+    groups, per_group, dimension = filters.shape
+    triangle = dimension * (dimension + 1) // 2
+    dtype, device = patches.samples.dtype, patches.device
+    filters = filters.to(dtype)
+    total = torch.zeros(2, groups, per_group, triangle, dtype=torch.float64, device=device)
+    # A sample counts once as anchor and as often as it is somebody's friend (or enemy).
+    count = len(patches.samples)
+    uses = torch.stack(
+        [1 + role.bincount(minlength=count) for role in (triplets.friends, triplets.enemies)]
+    ).to(dtype)
+    limit = CHUNK_BYTES.get(device.type, OTHER_CHUNK_BYTES)
+    element = torch.finfo(dtype).bits // 8
+    for numbers in patches.chunks(element * triangle * groups, limit):
+        columns, masks = _masked(patches, filters, numbers)
+        outer = columns.new_empty(groups, triangle, columns.shape[2])
+        _outer_products(columns, columns, outer)
+        weights = uses[:, numbers].repeat_interleave(patches.num_positions, 1)
+        both = torch.cat([masks * weights[0], masks * weights[1]], 1)
+        squares = torch.bmm(both, outer.transpose(1, 2)).unflatten(1, (2, per_group))
+        total += squares.transpose(0, 1)
+        for side, role in enumerate((triplets.friends, triplets.enemies)):
+            partner, partner_masks = _masked(patches, filters, role[numbers])
+            _outer_products(columns, partner, outer)
+            total[side] -= torch.bmm(partner_masks.mul_(masks), outer.transpose(1, 2))
+    return NormalMatrices(*(_symmetric(one, dimension) for one in total))
+
+
+def _masked(patches: ConvolutionPatches, filters: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Patches of some samples, and which of them every filter passes, as 0 and 1."""
+    columns = patches.columns(numbers)
+    return columns, (torch.bmm(filters, columns) > 0).to(columns.dtype)
+
+
+def _outer_products(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """Upper triangles of p p^T or, for two different sets of patches, of p q^T + q p^T."""
+    start = 0
+    for row in range(left.shape[1]):
+        block = out[:, start : start + left.shape[1] - row]
+        torch.mul(left[:, row:], right[:, row, None], out=block)
+        if left is not right:
+            block.addcmul_(right[:, row:], left[:, row, None])
+        start += block.shape[1]
+
+
+def _symmetric(triangles: Tensor, dimension: int) -> Tensor:
+    """Matrices of their upper triangles, row by row."""
+    rows, columns = torch.triu_indices(dimension, dimension, device=triangles.device)
+    full = triangles.new_empty(*triangles.shape[:2], dimension, dimension)
+    full[..., rows, columns] = triangles
+    full[..., columns, rows] = triangles
+    return full
