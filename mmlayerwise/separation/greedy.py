@@ -140,19 +140,18 @@ class GreedySearch:
     def _alone(self, single: PointSet, rows: Tensor, gain: Tensor) -> Tensor:
         """Sum of the rows' gains in one feature."""
         bounds = single.lower_bounds(rows)
-        smallest, nearest = bounds.min(1)
+        smallest, nearest = bounds.min(1, keepdim=True)
         # The true distance of the nearest by bound is an upper bound of the smallest distance.
-        spread = 2 * single.error * (single.norms[rows] + single.norms[nearest])
-        limit = smallest.double() + spread * 1.01 + 4 * self.tiny
-        # Rounded up, as bounds are compared in float32.
-        near = bounds <= (limit + limit.abs() * 2.0**-23).float()[:, None]
-        low = torch.where(near, gain, 2).amin(1)
-        is_open = low != torch.where(near, gain, -1).amax(1)
-        total = low.masked_fill(is_open, 0).sum(dtype=torch.float64)
+        norms = single.norms[rows, None]
+        limit = smallest + 2.02 * single.error * (norms + single.norms[nearest]) + 4 * self.tiny
+        # Where no other point can be as near, the neighbour is certain.
+        second = bounds.scatter_(1, nearest, torch.inf).amin(1, keepdim=True)
+        is_open = (second <= limit)[:, 0]
+        certain = gain.gather(1, nearest)[:, 0].masked_fill(is_open, 0)
+        total = certain.sum(dtype=torch.float64)
         if is_open.any():
-            part = rows[is_open]
-            limit = limit[is_open] + single.norms[part]
-            total += self._settle(single, part, None, limit).sum()
+            limit = (limit + norms)[is_open, 0]
+            total += self._settle(single, rows[is_open], None, limit).sum()
         return total
 
     def start(self, first: int, pool: list[int]) -> None:
@@ -281,8 +280,9 @@ class GreedySearch:
             rows = torch.arange(rows.start, rows.stop, device=self.device)
         gain = self.gain(rows, self.listed[rows])[:, :, None]
         near = value <= (smallest * (1 + 3 * self.error) + 4 * self.tiny)[:, None]
-        low = torch.where(near, gain, 2).amin(1)
-        high = torch.where(near, gain, -1).amax(1)
+        # Of the values' own type: where() is then a single pass.
+        low = torch.where(near, gain, gain.new_tensor(2)).amin(1)
+        high = torch.where(near, gain, gain.new_tensor(-1)).amax(1)
         outside = smallest.double() * (1 + 2 * self.error) + self.tiny >= self.reach[rows, None]
         low.masked_fill_(outside, 0)
         high.masked_fill_(outside, 1)
