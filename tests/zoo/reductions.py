@@ -70,6 +70,12 @@ REDUCTIONS: dict[str, Reduction] = {
         },
     ),
     # Darknet has fixed widths.
+    'yolov1_8xb8-135e_voc0712': Reduction(
+        channel_divisor=1, deltas={'bbox_head.grid_size': 2, 'bbox_head.fc_channels': 256}
+    ),
+    'yolov1-local_8xb8-135e_voc0712': Reduction(
+        channel_divisor=1, deltas={'bbox_head.grid_size': 2, 'bbox_head.local_channels': 64}
+    ),
     'yolov2_d19_8xb8-ms-160e_coco': Reduction(image_size=64, channel_divisor=1),
     'yolov2_d19_8xb8-ms-160e_voc0712': Reduction(image_size=64, channel_divisor=1),
     'yolov3_d53_8xb8-320-273e_coco': Reduction(

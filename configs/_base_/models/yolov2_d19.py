@@ -14,7 +14,7 @@ model = dict(
     ),
     backbone=dict(type='mmlayerwise.Darknet19'),
     neck=dict(type='mmlayerwise.PassthroughNeck'),
-    bbox_head=dict(type='mmlayerwise.YOLOV2Head', num_classes=80),
+    bbox_head=dict(type='mmlayerwise.YOLOv2Head', num_classes=80),
     test_cfg=dict(
         score_thr=0.005,
         nms_pre=1000,

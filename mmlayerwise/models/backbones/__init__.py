@@ -16,5 +16,6 @@ __all__ = ['VGG', 'AlexNet', 'DenseNetCIFAR', 'GoogLeNet', 'InceptionV3']
 if find_spec('mmdet') is not None:
     from mmlayerwise.models.backbones.darknet19 import Darknet19
     from mmlayerwise.models.backbones.resnet_cifar import ResNetCIFAR
+    from mmlayerwise.models.backbones.yolov1_darknet import YOLOv1Darknet
 
-    __all__ += ['Darknet19', 'ResNetCIFAR']
+    __all__ += ['Darknet19', 'ResNetCIFAR', 'YOLOv1Darknet']

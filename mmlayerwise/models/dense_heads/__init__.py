@@ -5,8 +5,9 @@ from importlib.util import find_spec
 __all__ = []
 
 if find_spec('mmdet') is not None:
-    from mmlayerwise.models.dense_heads.yolov2_head import YOLOV2Head
+    from mmlayerwise.models.dense_heads.yolov1_head import YOLOv1Head
+    from mmlayerwise.models.dense_heads.yolov2_head import YOLOv2Head
     from mmlayerwise.models.dense_heads.yolov3_decoupled_head import YOLOV3DecoupledHead
     from mmlayerwise.models.dense_heads.yolov3_iou_head import YOLOV3IoUHead
 
-    __all__ += ['YOLOV2Head', 'YOLOV3DecoupledHead', 'YOLOV3IoUHead']
+    __all__ += ['YOLOV3DecoupledHead', 'YOLOV3IoUHead', 'YOLOv1Head', 'YOLOv2Head']

@@ -23,7 +23,7 @@ CENTRE_OF_CELL = (0.5, 0.5, 0.0, 0.0)
 
 
 @MODELS.register_module()
-class YOLOV2Head(DarknetPredictionsMixin, YOLOV3Head):
+class YOLOv2Head(DarknetPredictionsMixin, YOLOV3Head):
     """One level of anchors with a softmax over classes, trained by darknet's region loss.
 
     Redmon and Farhadi, 2017 (https://arxiv.org/abs/1612.08242). A cell (i, j) and an anchor of size

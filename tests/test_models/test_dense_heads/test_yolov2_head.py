@@ -10,7 +10,7 @@ pytest.importorskip('mmdet')
 from mmengine import ConfigDict
 from mmengine.structures import InstanceData
 
-from mmlayerwise.models.dense_heads import YOLOV2Head
+from mmlayerwise.models.dense_heads import YOLOv2Head
 from tests.test_models.test_dense_heads.boxes import centre_box, iou, sigmoid, softmax
 
 ANCHORS = [(0.6, 0.7), (1.5, 2.5)]
@@ -25,7 +25,7 @@ IMAGES = [
 
 
 def build(**arguments):
-    head = YOLOV2Head(
+    head = YOLOv2Head(
         NUM_CLASSES, in_channels=8, feat_channels=8, anchors=ANCHORS, stride=STRIDE, **arguments
     )
     return head.double()
@@ -174,7 +174,7 @@ def test_detections_end_at_the_border_of_the_image():
     ('num_classes', 'size', 'boxes', 'channels'), [(80, 13, 845, 425), (20, 11, 605, 125)]
 )
 def test_number_of_boxes_at_the_papers_sizes(num_classes, size, boxes, channels):
-    head = YOLOV2Head(num_classes).eval()
+    head = YOLOv2Head(num_classes).eval()
     with torch.no_grad():
         (maps,) = head((torch.zeros(1, 1280, size, size),))
     assert maps[0].shape == (1, channels, size, size)
@@ -184,4 +184,4 @@ def test_number_of_boxes_at_the_papers_sizes(num_classes, size, boxes, channels)
 @pytest.mark.parametrize('anchors', [[], [(1.0, 0.0)], [(1.0, 2.0, 3.0)]])
 def test_anchors_that_are_none_are_refused(anchors):
     with pytest.raises(ValueError, match='pairs of positive width and height in cells'):
-        YOLOV2Head(2, anchors=anchors)
+        YOLOv2Head(2, anchors=anchors)
