@@ -62,8 +62,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         runner = build_runner(cfg)
         for note in notes:
             runner.logger.info(note)
+        # Said first, so that the paths of what a hook made stand last.
+        runner.logger.info(f'Checkpoints and logs go to {runner.work_dir}.')
         runner.train()
-        runner.logger.info(f'Checkpoints and logs are in {runner.work_dir}.')
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ def test_training_writes_checkpoints_and_says_where(tmp_path):
     run(TOY_CONFIG, '--work-dir', tmp_path)
     weights = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['state_dict']
     assert weights['linear.weight'].shape == (2, 4)
-    assert f'Checkpoints and logs are in {tmp_path}' in log_of(tmp_path)
+    assert f'Checkpoints and logs go to {tmp_path}' in log_of(tmp_path)
 
 
 def test_the_work_directory_is_named_after_the_config(tmp_path, monkeypatch):
