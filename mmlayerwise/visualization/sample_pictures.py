@@ -71,7 +71,9 @@ def draw_sample(picture: np.ndarray, sample: BaseDataElement, meta: dict) -> np.
     )
 
 
-def tile(pictures: Sequence[np.ndarray], cell: int = MIN_SIDE, gap: int = 6) -> np.ndarray:
+def tile(
+    pictures: Sequence[np.ndarray], cell: int = MIN_SIDE + _CAPTION_HEIGHT, gap: int = 6
+) -> np.ndarray:
     """Arrange pictures on a contact sheet.
 
     Args:
