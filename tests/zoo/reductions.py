@@ -81,6 +81,10 @@ REDUCTIONS: dict[str, Reduction] = {
     'yolov3_d53_8xb8-320-273e_coco': Reduction(
         image_size=64, channel_divisor=1, boxes_leave_the_image=True
     ),
+    # Every level gets a pair of an anchor and a box.
+    'yolov4_csp53_8xb8-mosaic-273e_coco': Reduction(
+        image_size=64, channel_divisor=1, deltas={'bbox_head.iou_threshold': 0.001}
+    ),
     # Hardly any overlap lets an anchor of every level train its box branch.
     'yolov3-spp-decoupled_d53_8xb8-300e_coco': Reduction(
         image_size=64,

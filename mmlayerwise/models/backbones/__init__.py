@@ -14,8 +14,9 @@ from mmlayerwise.models.backbones.vgg import VGG
 __all__ = ['VGG', 'AlexNet', 'DenseNetCIFAR', 'GoogLeNet', 'InceptionV3']
 
 if find_spec('mmdet') is not None:
+    from mmlayerwise.models.backbones.csp_darknet53 import CSPDarknet53
     from mmlayerwise.models.backbones.darknet19 import Darknet19
     from mmlayerwise.models.backbones.resnet_cifar import ResNetCIFAR
     from mmlayerwise.models.backbones.yolov1_darknet import YOLOv1Darknet
 
-    __all__ += ['Darknet19', 'ResNetCIFAR', 'YOLOv1Darknet']
+    __all__ += ['CSPDarknet53', 'Darknet19', 'ResNetCIFAR', 'YOLOv1Darknet']

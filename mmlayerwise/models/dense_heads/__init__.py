@@ -9,5 +9,6 @@ if find_spec('mmdet') is not None:
     from mmlayerwise.models.dense_heads.yolov2_head import YOLOv2Head
     from mmlayerwise.models.dense_heads.yolov3_decoupled_head import YOLOV3DecoupledHead
     from mmlayerwise.models.dense_heads.yolov3_iou_head import YOLOV3IoUHead
+    from mmlayerwise.models.dense_heads.yolov4_head import YOLOv4Head
 
-    __all__ += ['YOLOV3DecoupledHead', 'YOLOV3IoUHead', 'YOLOv1Head', 'YOLOv2Head']
+    __all__ += ['YOLOV3DecoupledHead', 'YOLOV3IoUHead', 'YOLOv1Head', 'YOLOv2Head', 'YOLOv4Head']

@@ -4,14 +4,18 @@ from typing import Any
 
 import torch
 from mmdet.models.utils import filter_scores_and_topk
+from mmengine import ConfigDict
 from mmengine.structures import InstanceData
+
+from mmlayerwise.models.layers.diou_nms import diou_nms
 
 
 class DarknetPredictionsMixin:
     """Detections of a dense head that decodes all its boxes and scores at once.
 
     The score of a box is objectness times class probability, and boxes end at the border of the
-    image, as in darknet. A head that uses it has ``decode_predictions``.
+    image, as in darknet. A head that uses it has ``decode_predictions``. Besides mmcv's operators,
+    ``nms`` of the test config may have the type 'diou_nms'.
     """
 
     def predict_by_feat(
@@ -60,6 +64,10 @@ class DarknetPredictionsMixin:
         results = InstanceData(
             bboxes=boxes[kept].clamp(min=0).minimum(limit), scores=scores, labels=labels
         )
+        nms = cfg.get('nms') or {}
+        if nms.get('type') == 'diou_nms':
+            # mmcv takes a function where it has no operator of that name.
+            cfg = ConfigDict(cfg, nms=ConfigDict(nms, type=diou_nms))
         return self._bbox_post_process(
             results, cfg, rescale=rescale, with_nms=with_nms, img_meta=img_meta
         )

@@ -15,5 +15,6 @@ __all__ = ['AdaptiveAveragePooling', 'GlobalAveragePooling']
 if find_spec('mmdet') is not None:
     from mmlayerwise.models.necks.passthrough_neck import PassthroughNeck
     from mmlayerwise.models.necks.yolov3_spp_neck import YOLOV3SPPNeck
+    from mmlayerwise.models.necks.yolov4_pan import YOLOv4PAN
 
-    __all__ += ['PassthroughNeck', 'YOLOV3SPPNeck']
+    __all__ += ['PassthroughNeck', 'YOLOV3SPPNeck', 'YOLOv4PAN']
