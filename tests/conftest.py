@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 import mmlayerwise  # noqa: F401  (installs the operator fallback before any toolbox is imported)
 
@@ -17,6 +18,12 @@ def data_root() -> Path:
     if not root:
         pytest.skip('MMLAYERWISE_DATA_ROOT is not set')
     return Path(root)
+
+
+@pytest.fixture(autouse=True)
+def _forget_default_scope():
+    """Undo what the runner of another test left behind: its registry scope, which is global."""
+    DefaultScope._instance_dict.clear()
 
 
 def pytest_collection_modifyitems(items):

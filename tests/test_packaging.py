@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -7,14 +8,20 @@ import pytest
 from mmengine.config import Config
 
 ROOT = Path(__file__).parents[1]
+# One worker builds the wheel for all tests.
+pytestmark = pytest.mark.xdist_group('wheel')
 
 
 @pytest.fixture(scope='module')
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp('wheel')
+    # Built from a copy: setuptools leaves its build folder in the tree, and takes what is in there.
+    source = folder / 'source'
+    ignored = shutil.ignore_patterns('.*_cache', '.git', 'build', '*.egg-info', 'work_dirs', 'data')
+    shutil.copytree(ROOT, source, symlinks=True, ignore=ignored)
     # Without build isolation nothing is fetched: the test environment has setuptools.
     command = [sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--no-build-isolation', '-q']
-    subprocess.run([*command, '-w', folder, ROOT], check=True)
+    subprocess.run([*command, '-w', folder, source], check=True)
     (path,) = folder.glob('*.whl')
     return path
 
