@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
+from mmengine.registry import MODELS, DefaultScope
 from mmengine.visualization import Visualizer
 
 from mmlayerwise.engine.launch import build_runner
+from mmlayerwise.utils.meta_device import meta_device
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -32,6 +34,19 @@ def forget_earlier_runs():
 
 def test_every_config_is_tested():
     assert sorted(METRICS) == sorted(path.stem for path in QUICKSTART.glob('*.py'))
+
+
+@pytest.mark.parametrize('name', METRICS)
+def test_the_metafile_and_the_readme_have_its_parameters(name):
+    metafile = yaml.safe_load((QUICKSTART / 'metafile.yml').read_text())
+    entry = {model['Name']: model for model in metafile['Models']}[name]
+    assert entry['Config'] == f'configs/quickstart/{name}.py'
+    cfg = Config.fromfile(QUICKSTART / f'{name}.py')
+    with DefaultScope.overwrite_default_scope(cfg.default_scope), meta_device():
+        model = MODELS.build(cfg.model)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert parameters == entry['Metadata']['Parameters']
+    assert f'{parameters:,}' in (QUICKSTART / 'README.md').read_text()
 
 
 @pytest.mark.parametrize('name', METRICS)

@@ -57,12 +57,12 @@ def test_category_ids_are_the_labels(dataset):
     assert dataset.get_cat_ids(3) == compose_digit_scene(dataset.settings, 3).labels.tolist()
 
 
-@pytest.mark.parametrize('method', ['fork', 'spawn'])
-def test_workers_give_the_scenes_of_one_process(dataset, method):
+@pytest.mark.parametrize(('method', 'num_workers'), [('fork', 2), ('spawn', 1)])
+def test_workers_give_the_scenes_of_one_process(dataset, method, num_workers):
     loader = DataLoader(
         dataset,
         batch_size=2,
-        num_workers=2,
+        num_workers=num_workers,
         multiprocessing_context=method,
         collate_fn=pseudo_collate,
     )
