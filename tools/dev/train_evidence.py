@@ -4,7 +4,7 @@ Writes NAME.json (losses, validation metrics, separation record, command, versio
 and NAME.png (loss on the left, index per layer on the right).
 
 Examples:
-  python tools/dev/train_evidence.py configs/retinanet/retinanet_r18_fpn_1xb8-12e_coco-mini.py
+  python tools/dev/train_evidence.py configs/retinanet/retinanet_r18_fpn_1xb8-6e_coco-mini.py
   python tools/dev/train_evidence.py CONFIG --out results/training --cfg-options randomness.seed=1
 """
 

@@ -2,7 +2,7 @@
 _base_ = 'mmdet::_base_/datasets/coco_detection.py'
 
 data_root = '{{$MMLAYERWISE_DATA_ROOT:data}}/coco_mini/'
-image_scale = (320, 320)
+image_scale = (256, 256)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
