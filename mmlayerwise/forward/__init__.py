@@ -1,4 +1,4 @@
-"""Forward learning: layers that are learned before, or without, backpropagation; needs torch only."""
+"""Forward learning: layers learned before, or without, backpropagation; needs torch only."""
 
 from mmlayerwise.forward.errors import ForwardLearningError
 from mmlayerwise.forward.first_layer import FirstConvolution, find_first_convolution, read_input

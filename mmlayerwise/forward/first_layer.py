@@ -91,7 +91,7 @@ def read_input(model: nn.Module, module: nn.Module, forward: Callable[[], Any]) 
 
 
 class _Trace:
-    """Which layers with weights a forward pass runs, and which convolutions read what the first does.
+    """Which layers a forward pass runs, and which convolutions read what the first one reads.
 
     Attributes:
         called: Names of the layers, in order.

@@ -43,6 +43,7 @@ def draw_filters(
     figure = Figure(figsize=(max(size[0], 5.0), max(size[1], 2.0)), layout='constrained', dpi=130)
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2)
+    figure.get_layout_engine().set(wspace=0.08)
     for axes, mosaic, name in zip(panels, mosaics, ('before', 'after'), strict=True):
         colour = {} if mosaic.ndim == 3 else dict(cmap='RdBu_r', vmin=-1, vmax=1)
         axes.imshow(mosaic, interpolation='nearest', **colour)

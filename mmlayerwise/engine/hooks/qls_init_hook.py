@@ -211,6 +211,9 @@ class QLSInitHook(Hook):
             title=f'{found.name}, before and after quasi least squares',
             bgr=not getattr(model.data_preprocessor, '_channel_conversion', False),
         )
+        lonely = len(samples.labels) - result.num_samples
+        if lonely:
+            logger.info(f'{lonely} samples without another of their class elsewhere were left out.')
         best = result.history[[one.epoch for one in result.history].index(result.best_epoch)]
         logger.info(
             f'QLSInitHook: {found.name} has the filters of epoch {best.epoch}, separation index '
