@@ -70,6 +70,25 @@ REDUCTIONS: dict[str, Reduction] = {
         },
     ),
     # Darknet has fixed widths.
+    # The ten labels of the digits stand for ten nodes of the tree.
+    'yolo9000_d19_8xb8-ms-160e_coco-tree': Reduction(
+        image_size=64,
+        channel_divisor=1,
+        deltas={
+            'bbox_head.classes': [
+                'person',
+                'bicycle',
+                'car',
+                'bird',
+                'cat',
+                'cup',
+                'fork',
+                'apple',
+                'tv',
+                'book',
+            ]
+        },
+    ),
     'yolov1_8xb8-135e_voc0712': Reduction(
         channel_divisor=1, deltas={'bbox_head.grid_size': 2, 'bbox_head.fc_channels': 256}
     ),

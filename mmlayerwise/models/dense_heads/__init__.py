@@ -5,10 +5,18 @@ from importlib.util import find_spec
 __all__ = []
 
 if find_spec('mmdet') is not None:
+    from mmlayerwise.models.dense_heads.yolo9000_head import YOLO9000Head
     from mmlayerwise.models.dense_heads.yolov1_head import YOLOv1Head
     from mmlayerwise.models.dense_heads.yolov2_head import YOLOv2Head
     from mmlayerwise.models.dense_heads.yolov3_decoupled_head import YOLOV3DecoupledHead
     from mmlayerwise.models.dense_heads.yolov3_iou_head import YOLOV3IoUHead
     from mmlayerwise.models.dense_heads.yolov4_head import YOLOv4Head
 
-    __all__ += ['YOLOV3DecoupledHead', 'YOLOV3IoUHead', 'YOLOv1Head', 'YOLOv2Head', 'YOLOv4Head']
+    __all__ += [
+        'YOLO9000Head',
+        'YOLOV3DecoupledHead',
+        'YOLOV3IoUHead',
+        'YOLOv1Head',
+        'YOLOv2Head',
+        'YOLOv4Head',
+    ]
