@@ -131,7 +131,9 @@ def build_runner(cfg: Config, splits: Sequence[str] = ('train', 'val')) -> Runne
         runner.logger.info(note)
     if cfg.get('load_from'):
         model = _without_wrappers(runner.model)
-        check_checkpoint(cfg.load_from, model, resume=bool(cfg.get('resume')))
+        check_checkpoint(
+            cfg.load_from, model, resume=bool(cfg.get('resume')), whole_model='test' in splits
+        )
     return runner
 
 

@@ -83,15 +83,20 @@ def is_whole(path: str | os.PathLike) -> bool:
 
 
 def check_checkpoint(
-    path: str | os.PathLike, model: nn.Module | None = None, resume: bool = False
+    path: str | os.PathLike,
+    model: nn.Module | None = None,
+    resume: bool = False,
+    whole_model: bool = False,
 ) -> None:
     """Check that a checkpoint is whole, safe to load and of use here.
 
     Args:
         path: A local file; addresses such as ``https://`` are left to the loader.
-        model: The model that is to take the weights; at least one of its tensors has to be in the
-            checkpoint with the same shape.
+        model: The model that is to take the weights; at least one of its parameters has to be in
+            the checkpoint with the same shape.
         resume: Whether training is to continue from it, which needs more than weights.
+        whole_model: Whether the checkpoint is to fill the model, as for testing, and not only a
+            part of it, as for fine-tuning; then most parameters have to be there.
 
     Raises:
         UserError: If the file is missing, damaged, unsafe or foreign; the message says which.
@@ -119,7 +124,7 @@ def check_checkpoint(
                 f'(--cfg-options load_from={path}, without --resume)'
             )
     if model is not None:
-        _check_fits(path, weights, model)
+        _check_fits(path, weights, model, whole_model or resume)
 
 
 def find_latest_checkpoint(path: str | os.PathLike) -> str | None:
@@ -189,16 +194,19 @@ def _is_complete_archive(path: Path) -> bool:
     return start != b'PK\x03\x04' or zipfile.is_zipfile(path)
 
 
-def _check_fits(path: Path, weights: Mapping, model: nn.Module) -> None:
-    """Raise if no tensor of the checkpoint is one of the model's."""
-    own = {key: value.shape for key, value in model.state_dict().items()}
+def _check_fits(path: Path, weights: Mapping, model: nn.Module, whole_model: bool) -> None:
+    """Raise if no parameter, or for a whole model less than half, is in the checkpoint."""
+    # Buffers don't tell models apart: every batch normalisation counts its batches.
+    own = {key: value.shape for key, value in model.named_parameters()}
     given = {key.removeprefix('module.'): value for key, value in weights.items()}
-    if any(getattr(given.get(key), 'shape', None) == shape for key, shape in own.items()):
+    fitting = sum(getattr(given.get(key), 'shape', None) == shape for key, shape in own.items())
+    least = max(1, len(own) / 2) if whole_model else 1
+    if fitting >= least:
         return
     raise UserError(
-        f'{path} is a checkpoint of another model: none of its {len(given)} tensors '
-        f'(such as {", ".join(list(given)[:3])}) fits one of the {len(own)} of '
-        f'{type(model).__name__} (such as {", ".join(list(own)[:3])}). Give the checkpoint that '
+        f'{path} is a checkpoint of another model: it has {fitting} of the {len(own)} parameters '
+        f'of {type(model).__name__} (such as {", ".join(list(own)[:3])}); it holds '
+        f'{", ".join(list(given)[:3])} and others, {len(given)} in all. Give the checkpoint that '
         'belongs to this config'
     )
 

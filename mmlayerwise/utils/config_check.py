@@ -1,12 +1,15 @@
 """Finding wrong type names and misspelt keys in a config before anything is built."""
 
 import difflib
+import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from mmengine import registry as registries
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope, Registry
 from mmengine.utils import is_installed
 
@@ -116,9 +119,24 @@ def find_problems(cfg: Mapping) -> Iterator[Problem]:
         One problem for each unknown type or key, in the order of the config.
     """
     scope = cfg.get('default_scope') or 'mmengine'
-    with DefaultScope.overwrite_default_scope(scope):
+    with DefaultScope.overwrite_default_scope(scope), _without_search_warnings():
         for section, kind in SECTIONS.items():
             yield from _walk(cfg.get(section), section, kind, parent=None)
+
+
+@contextmanager
+def _without_search_warnings() -> Iterator[None]:
+    """Keep mmengine from warning of registries that a toolbox does not have: all are searched."""
+
+    def is_of_interest(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith('Failed to search registry')
+
+    logger = MMLogger.get_current_instance()
+    logger.addFilter(is_of_interest)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_of_interest)
 
 
 def _walk(node: Any, path: str, kind: str, parent: Callable | None) -> Iterator[Problem]:

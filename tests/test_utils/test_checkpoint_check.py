@@ -127,10 +127,24 @@ def test_weights_alone_cannot_be_resumed(tmp_path):
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     path = save(tmp_path / 'other.pth')
-    with pytest.raises(UserError, match='checkpoint of another model: none of its 1 tensors'):
+    with pytest.raises(UserError, match='checkpoint of another model: it has 0 of the'):
         check_checkpoint(path, model=nn.Linear(2, 2))
     torch.save({'state_dict': {'module.weight': torch.ones(2, 2)}}, path)
     check_checkpoint(path, model=nn.Linear(2, 2))
+
+
+def test_a_model_is_tested_with_most_of_its_parameters_and_fine_tuned_with_any(tmp_path):
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 2))
+    # A seventh of the parameters, and all of the counters that every model has.
+    weights = {'0.bias': torch.ones(2), '1.num_batches_tracked': torch.tensor(0)}
+    path = save(tmp_path / 'part.pth')
+    torch.save({'state_dict': weights}, path)
+    check_checkpoint(path, model)
+    with pytest.raises(UserError, match='it has 1 of the 6 parameters of Sequential'):
+        check_checkpoint(path, model, whole_model=True)
+    torch.save({'state_dict': {'1.num_batches_tracked': torch.tensor(0)}}, path)
+    with pytest.raises(UserError, match='it has 0 of the 6 parameters'):
+        check_checkpoint(path, model)
 
 
 def test_addresses_are_left_to_the_loader():
