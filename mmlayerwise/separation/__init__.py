@@ -5,6 +5,7 @@ arXiv 1906.05156: the share of samples whose nearest neighbour, seen through a l
 label.
 """
 
+from mmlayerwise.separation.distributed import sharded_neighbors
 from mmlayerwise.separation.errors import SeparationError
 from mmlayerwise.separation.indices import (
     Separation,
@@ -82,6 +83,7 @@ __all__ = [
     'sample_separation_index',
     'sample_smoothness_index',
     'separation_index',
+    'sharded_neighbors',
     'smoothness_index',
     'undisturbed',
     'wilson_interval',

@@ -1,3 +1,5 @@
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
@@ -6,10 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from mmlayerwise.separation import SeparationError, nearest_neighbors
+from mmlayerwise.separation import neighbor_search as search
 from mmlayerwise.separation import neighbors as module
 from tests.test_separation.reference import brute_force
 
 SMALL = 20_000  # bytes: forces many blocks
+NEEDS_FAISS = pytest.mark.skipif(find_spec('faiss') is None, reason='faiss is not installed')
 
 
 def random(*shape, seed=0):
@@ -110,39 +114,116 @@ def test_reduced_matmul_precision_does_not_reach_the_search():
         torch.set_float32_matmul_precision('highest')
 
 
-@pytest.mark.parametrize('memory', [2**16, 2**20, 2**24])
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
-def test_blocks_stay_within_the_memory(memory, dtype, monkeypatch):
-    search = module._Search.prepare(torch.empty(5000, 100).normal_(), 1, None, None, None, memory)
-    rows, columns = search.block_sizes(dtype)
-    element = torch.finfo(dtype).bits // 8
-    assert rows * columns * element + (rows + columns) * 100 * (element + 8) <= memory
-    # What is really multiplied has these sizes.
-    seen = []
-    addmm = torch.addmm
-
-    def record(base, left, right, **options):
-        seen.append((left.shape[0], right.shape[1]))
-        return addmm(base, left, right, **options)
-
-    monkeypatch.setattr(torch, 'addmm', record)
-    search.candidates(torch.arange(min(rows, 5000)), dtype, columns)
-    assert max(a for a, _ in seen) <= rows
-    assert max(b for _, b in seen) <= columns
-    assert sum(b for _, b in seen) == 5000
+BACKENDS = ['exact', pytest.param('faiss', marks=NEEDS_FAISS)]
 
 
-def test_the_error_bound_holds_for_the_products():
-    points = torch.cat([random(60, 500) + 50, random(60, 500, seed=1) * 100])
-    search = module._Search.prepare(points, 1, None, None, None, 2**28)
-    for dtype in (torch.float32, torch.float64):
-        scaled = search.convert(points, dtype)
-        norms = search.point_norms
-        product = torch.addmm(norms.to(dtype), scaled, scaled.T, alpha=-2).double()
-        squared = product + norms[:, None]
-        exact = (points.double()[:, None] - points.double()).square().sum(-1) * search.scale**2
-        bound = search.relative_error(dtype) * (norms[:, None] + norms)
-        assert ((squared - exact).abs() <= bound).all()
+@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize('copies', [1, 7, 100])
+@pytest.mark.parametrize('grouped', [False, True])
+def test_many_copies_of_points_are_ordered_by_index(backend, copies, grouped):
+    generator = torch.Generator().manual_seed(copies)
+    # Of far clusters, so that float32 leaves all of a cluster in question.
+    centers = random(5, 6) + torch.arange(5)[:, None] * 1e4
+    points = torch.cat([centers.repeat(copies, 1), random(40, 6), -torch.zeros(3, 6)])
+    points = torch.cat([points, torch.zeros(3, 6)])[
+        torch.randperm(5 * copies + 46, generator=generator)
+    ]
+    groups = torch.randint(0, 9, (len(points),), generator=generator) if grouped else None
+    found = nearest_neighbors(points, 4, groups=groups, backend=backend)
+    distances, indices = brute_force(points, 4, groups)
+    assert (found.indices.numpy() == indices).all()
+    np.testing.assert_allclose(found.distances.numpy(), distances, rtol=1e-12)
+
+
+def test_copies_among_queries_and_points_are_found():
+    points, queries = random(6, 3).repeat(90, 1), random(6, 3).repeat(2, 1)
+    found = nearest_neighbors(points, 3, queries=queries)
+    assert found.indices.tolist() == [[row % 6, row % 6 + 6, row % 6 + 12] for row in range(12)]
+    assert (found.distances == 0).all()
+
+
+def test_a_dead_layer_costs_no_comparison_of_every_pair(monkeypatch):
+    compared = []
+    between = search.Ranking.between
+
+    def record(ranking, query, point):
+        compared.append(len(query))
+        return between(ranking, query, point)
+
+    monkeypatch.setattr(search.Ranking, 'between', record)
+    monkeypatch.setattr(search.Ranking, 'compare_directly', None)
+    found = nearest_neighbors(torch.full((3000, 64), 0.1), 3)
+    assert found.indices[:3].tolist() == [[1, 2, 3], [0, 2, 3], [0, 1, 3]]
+    assert (found.indices[3:] == torch.arange(3)).all()
+    assert sum(compared) < 3000
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_the_result_depends_on_neither_memory_nor_the_other_queries(backend):
+    points = random(700, 33)
+    whole = nearest_neighbors(points, 3, backend=backend)
+    for part in torch.arange(700).split(97):
+        own = nearest_neighbors(
+            points,
+            3,
+            queries=points[part],
+            groups=torch.arange(700),
+            query_groups=part,
+            max_memory=SMALL,
+        )
+        assert torch.equal(own.indices, whole.indices[part])
+        assert torch.equal(own.distances, whole.distances[part])
+
+
+@NEEDS_FAISS
+@pytest.mark.parametrize('name', CLOUDS)
+def test_faiss_gives_the_exact_result(name):
+    exact = nearest_neighbors(CLOUDS[name], 3)
+    found = nearest_neighbors(CLOUDS[name], 3, backend='faiss')
+    assert torch.equal(found.indices, exact.indices)
+    assert torch.equal(found.distances, exact.distances)
+
+
+def test_faiss_is_offered_only_where_it_is_installed(monkeypatch):
+    monkeypatch.setattr(module, 'find_spec', lambda name: None)
+    assert list(module.neighbor_backends()) == ['exact']
+
+
+@pytest.mark.parametrize('error', [torch.OutOfMemoryError, RuntimeError])
+def test_smaller_blocks_are_tried_where_memory_runs_out(error, monkeypatch, caplog):
+    tried = []
+    frame = module.Frame.of
+
+    def scarce(clouds, memory):
+        tried.append(memory)
+        if memory > 2**22:
+            raise error('DefaultCPUAllocator: not enough memory')
+        return frame(clouds, memory)
+
+    monkeypatch.setattr(module.Frame, 'of', scarce)
+    points = random(50, 4)
+    found = nearest_neighbors(points, max_memory=2**24)
+    assert tried == [2**24, 2**23, 2**22]
+    assert (found.indices.numpy() == brute_force(points)[1]).all()
+    assert [record.args[1] for record in caplog.records] == [8, 4]
+
+
+def test_a_device_without_any_memory_is_named(monkeypatch):
+    def scarce(clouds, memory):
+        raise torch.OutOfMemoryError('nothing left')
+
+    monkeypatch.setattr(module.Frame, 'of', scarce)
+    with pytest.raises(SeparationError, match=r'cpu has no memory left .* 1 MiB \(nothing left\)'):
+        nearest_neighbors(random(5, 2))
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
+    def broken(clouds, memory):
+        raise RuntimeError('something else')
+
+    monkeypatch.setattr(module.Frame, 'of', broken)
+    with pytest.raises(RuntimeError, match='something else'):
+        nearest_neighbors(random(5, 2))
 
 
 @pytest.mark.parametrize(

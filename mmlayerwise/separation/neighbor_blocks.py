@@ -1,0 +1,288 @@
+"""Which pairs of points can be neighbours, from blocks of matrix products with an error bound.
+
+The points are divided into buckets of consecutive ones. A first walk over the distance matrix keeps
+the smallest lower bound of a squared distance per query and bucket; points compared among
+themselves need only half of the matrix, each block serving its rows and its columns. From these
+minima follows how far a query's neighbours can be at most, and a second walk over the few buckets
+within that reach finds the pairs in question.
+"""
+
+from dataclasses import dataclass
+from math import isqrt, sqrt
+
+import torch
+from torch import Tensor
+
+from mmlayerwise.separation.neighbor_points import Cloud, Frame, Placed, chunk_rows
+
+# Rows of a block: on the CPU it stays in the cache while its minima are taken.
+LARGEST_TILE = {'cpu': 512}
+LARGEST_TILE_ELSEWHERE = 8192
+SMALLEST_TILE = 8
+# Pairs in question beside the k wanted ones before a query is left to higher precision.
+SPARE_PAIRS = 64
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes that together stay within the memory.
+
+    Attributes:
+        tile: Rows and columns of a block.
+        bucket: Points of a bucket; divides ``tile``.
+        panel: Queries handled at once.
+        limit: Pairs in question of a query.
+        hold: Whether the converted points are held.
+        symmetric: Whether each block serves rows and columns.
+    """
+
+    tile: int
+    bucket: int
+    panel: int
+    limit: int
+    hold: bool
+    symmetric: bool
+
+    @classmethod
+    def make(
+        cls, points: Cloud, num_queries: int, k: int, dtype: torch.dtype, memory: int, itself: bool
+    ) -> 'Plan':
+        """Divide the memory: an eighth a block, a quarter each conversions and minima."""
+        element = torch.finfo(dtype).bits // 8
+        num_points, dimension = max(1, len(points)), points.dimension
+        copy = num_points * dimension * element
+        hold = copy <= memory * 0.7
+        rest = memory - copy if hold else memory
+        largest = LARGEST_TILE.get(points.values.device.type, LARGEST_TILE_ELSEWHERE)
+        size = isqrt(rest // (8 * (element + 2)))
+        size = min(size, rest // (8 * dimension * (element + 16)), largest)
+        tile = _power_of_two(max(SMALLEST_TILE, size))
+        # Small buckets make the first walk's result long, large ones make the second walk long.
+        bucket = _power_of_two(max(16, 1.5 * 16 * sqrt(num_points / (k * dimension))))
+        bucket = min(bucket, tile)
+        needed = 4 * num_points**2 * element // max(1, rest)
+        shared = bucket
+        while shared < needed and shared < tile:
+            shared *= 2
+        symmetric = (
+            itself
+            and num_queries == num_points
+            and shared >= needed
+            and (shared == bucket or 32 * shared <= num_points)
+        )
+        spare = min(SPARE_PAIRS, max(8, rest // (8 * 32 * num_points)))
+        limit = k + (spare if symmetric else SPARE_PAIRS)
+        if symmetric:
+            return cls(tile, shared, num_points, limit, hold, True)
+        num_buckets = -(-num_points // bucket)
+        panel = min(rest // (4 * element * num_buckets), rest // (8 * 32 * limit))
+        return cls(tile, bucket, max(tile, panel), limit, hold, False)
+
+
+def relative_error(dimension: int, dtype: torch.dtype) -> float:
+    """Bound c with |computed - true squared distance| <= c (|q|² + |p|²).
+
+    A dot product of d terms errs by at most d u |q||p| / (1 - d u) in any order of summation, which
+    is below half of d u (|q|² + |p|²) / (1 - d u); doubled, plus the rounding of both operands, of
+    the norms and of the final sums. u is the unit roundoff.
+    """
+    rounding = (dimension + 16) * torch.finfo(dtype).eps / 2
+    return 1.05 * rounding / (1 - rounding) if rounding < 0.5 else float('inf')
+
+
+class BlockSearch:
+    """The pairs of queries and points that can be among the k nearest.
+
+    Args:
+        points: Where neighbours are sought.
+        queries: Whose neighbours are sought; None for the points themselves, of which none is its
+            own neighbour.
+        frame: Shift and scale.
+        k: How many neighbours.
+        dtype: Of the products, float32 or float64.
+        num_rows: For how many queries.
+        memory: Bytes.
+    """
+
+    def __init__(
+        self,
+        points: Cloud,
+        queries: Cloud | None,
+        frame: Frame,
+        k: int,
+        dtype: torch.dtype,
+        num_rows: int,
+        memory: int,
+    ) -> None:
+        self.k, self.dtype, self.memory = k, dtype, memory
+        self.itself = queries is None
+        self.plan = Plan.make(points, num_rows, k, dtype, memory, self.itself)
+        step = chunk_rows(points, memory)
+        self.points = Placed(points, frame, dtype, self.plan.hold, step)
+        self.queries = self.points if self.itself else Placed(queries, frame, dtype, False, step)
+        self.error = relative_error(points.dimension, dtype)
+        # Products of tiny numbers may underflow, term by term.
+        self.tiny = 4 * points.dimension * torch.finfo(dtype).tiny
+        self.point_base = self._base(self.points.norms)
+        self.query_base = self.point_base if self.itself else self._base(self.queries.norms)
+        bucket = self.plan.bucket
+        norms = torch.nn.functional.pad(self.points.norms, (0, -len(points) % bucket))
+        self.bucket_norms = norms.view(-1, bucket).amax(1)
+        self.buffer = self.points.norms.new_empty(self.plan.tile**2, dtype=dtype)
+
+    def minima(self, rows: Tensor) -> Tensor:
+        """Smallest lower bound of a squared distance, per query and bucket.
+
+        Args:
+            rows: int64: numbers of the queries.
+
+        Returns:
+            Shape (num_rows, num_buckets); infinity where a bucket holds no admitted point.
+        """
+        found = self.buffer.new_empty(len(rows), len(self.bucket_norms))
+        if self.plan.symmetric:
+            self._walk_half(found)
+        else:
+            self._walk(rows, found)
+        return found
+
+    def _walk(self, rows: Tensor, found: Tensor) -> None:
+        bucket, tile, count = self.plan.bucket, self.plan.tile, len(self.points.cloud)
+        for top in range(0, len(rows), tile):
+            block = rows[top : top + tile]
+            query, base = self.queries.take(block).mul_(-2), self.query_base[block]
+            for start in range(0, count, tile):
+                stop = min(start + tile, count)
+                bound = self._bounds(query, base, block, start, stop)
+                part = slice(start // bucket, -(-stop // bucket))
+                found[top : top + tile, part] = _row_minima(bound, bucket)
+
+    def _walk_half(self, found: Tensor) -> None:
+        bucket, tile, count = self.plan.bucket, self.plan.tile, len(self.points.cloud)
+        everyone = torch.arange(count, device=found.device)
+        for top in range(0, count, tile):
+            end = min(top + tile, count)
+            query, base = self.points.rows(top, end) * -2, self.point_base[top:end]
+            upper = slice(top // bucket, -(-end // bucket))
+            for start in range(top, count, tile):
+                stop = min(start + tile, count)
+                bound = self._bounds(query, base, everyone[top:end], start, stop)
+                part = slice(start // bucket, -(-stop // bucket))
+                found[top:end, part] = _row_minima(bound, bucket)
+                if start > top:
+                    found[start:stop, upper] = _column_minima(bound, bucket)
+
+    def close_pairs(self, rows: Tensor, minima: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Find all pairs that can be among the k nearest of their query.
+
+        Args:
+            rows: int64: numbers of the queries.
+            minima: Their minima.
+
+        Returns:
+            Positions in ``rows`` and numbers of the points, pair by pair, and a bool mask of shape
+            (num_rows,) of the queries that have too many such pairs; these have none here.
+        """
+        reach, near = self._reach(rows, minima)
+        many = near.sum(1) > self.plan.limit
+        near[many] = False
+        # Bucket by bucket: its points are consecutive, so a block of them is one matrix product.
+        hits = near.T.contiguous().nonzero()
+        counts = hits[:, 0].bincount(minlength=near.shape[1]).tolist()
+        found = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
+        left, right = [rows[:0]], [rows[:0]]
+        size, total = self.plan.bucket, len(self.points.cloud)
+        # No more entries than a block has.
+        step = self.plan.tile
+        for number, members in enumerate(hits[:, 1].split(counts)):
+            start, stop = number * size, min((number + 1) * size, total)
+            for row in members.split(step):
+                block = rows[row]
+                query, base = self.queries.take(block).mul_(-2), self.query_base[block]
+                close = self._bounds(query, base, block, start, stop) <= reach[row, None]
+                found[row] += close.sum(1)
+                close &= (found[row] <= self.plan.limit)[:, None]
+                row_hit, column = close.nonzero(as_tuple=True)
+                left.append(row[row_hit])
+                right.append(column + start)
+        many |= found > self.plan.limit
+        left, right = torch.cat(left), torch.cat(right)
+        certain = ~many[left]
+        return left[certain], right[certain], many
+
+    def _reach(self, rows: Tensor, minima: Tensor) -> tuple[Tensor, Tensor]:
+        """Upper bound of the k-th smallest squared distance, and the buckets within it."""
+        num_buckets = minima.shape[1]
+        reach = torch.empty(len(rows), dtype=minima.dtype, device=rows.device)
+        near = torch.empty(minima.shape, dtype=torch.bool, device=rows.device)
+        largest = torch.finfo(minima.dtype).max
+        # The ranking rounds in float64, and so does the comparison in the dtype of the minima.
+        slack = 1 + 8 * self.points.cloud.dimension * torch.finfo(torch.float64).eps
+        slack *= 1 + 4 * torch.finfo(minima.dtype).eps
+        step = max(1, self.memory // (8 * 32 * num_buckets))
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            norms = self.queries.norms[rows[part], None] + self.bucket_norms
+            upper = minima[part].double() + (2 * self.error) * norms
+            # k buckets hold k points.
+            if self.k == 1:
+                kth = upper.amin(1)
+            elif self.k <= num_buckets:
+                kth = upper.topk(self.k, largest=False).values.amax(1)
+            else:
+                kth = upper.new_full((len(upper),), torch.inf)
+            kth = (kth + 4 * self.tiny) * slack
+            reach[part] = kth.clamp(max=largest).to(minima.dtype)
+            near[part] = minima[part] <= reach[part, None]
+        return reach, near
+
+    def _base(self, norms: Tensor) -> Tensor:
+        """What of a squared distance's lower bound comes from one of its points."""
+        return (norms * (1 - self.error) - self.tiny).to(self.dtype)
+
+    def _bounds(self, query: Tensor, base: Tensor, rows: Tensor, start: int, stop: int) -> Tensor:
+        """Lower bounds of squared distances; infinity for pairs that are not admitted.
+
+        Args:
+            query: Minus twice the queries.
+            base: Their part of the bound.
+            rows: Their numbers.
+            start: First of the points.
+            stop: Behind the last one.
+        """
+        point = self.points.rows(start, stop)
+        shape = len(query), stop - start
+        bound = self.buffer[: shape[0] * shape[1]].view(shape)
+        torch.mm(query, point.T, out=bound)
+        bound += self.point_base[start:stop]
+        bound += base[:, None]
+        if self.points.cloud.groups is not None:
+            own = self.queries.cloud.groups_of(rows)[:, None]
+            other = self.points.cloud.groups_of(slice(start, stop))[None]
+            # Groups are often consecutive (the pixels of an image): most blocks have none in both.
+            disjoint = own.numel() == 0 or own.amin() > other.amax() or other.amin() > own.amax()
+            if not disjoint:
+                bound.masked_fill_(own == other, torch.inf)
+        if self.itself:
+            row = ((rows >= start) & (rows < stop)).nonzero()[:, 0]
+            bound[row, rows[row] - start] = torch.inf
+        return bound
+
+
+def _row_minima(bound: Tensor, bucket: int) -> Tensor:
+    missing = -bound.shape[1] % bucket
+    if missing:
+        bound = torch.nn.functional.pad(bound, (0, missing), value=torch.inf)
+    return bound.view(len(bound), -1, bucket).amin(2)
+
+
+def _column_minima(bound: Tensor, bucket: int) -> Tensor:
+    missing = -len(bound) % bucket
+    if missing:
+        bound = torch.nn.functional.pad(bound, (0, 0, 0, missing), value=torch.inf)
+    return bound.view(-1, bucket, bound.shape[1]).amin(1).T
+
+
+def _power_of_two(number: float) -> int:
+    """The largest power of two that is not above the number."""
+    return 1 << (int(number).bit_length() - 1)

@@ -1,0 +1,189 @@
+"""Points as the neighbour search reads them: raw for comparing, centred and scaled for products."""
+
+from dataclasses import dataclass
+from math import frexp, inf
+
+import torch
+from torch import Tensor
+
+from mmlayerwise.separation.errors import SeparationError
+
+# Bytes.
+CPU_CHUNK = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Some rows of a tensor, without copying them.
+
+    Attributes:
+        values: Shape (num_rows, dimension), any real dtype.
+        groups: int64 of shape (num_rows,), or None.
+        index: int64: which rows, in this order; None for all.
+    """
+
+    values: Tensor
+    groups: Tensor | None = None
+    index: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.values if self.index is None else self.index)
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self.values.shape[1]
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Vectors of consecutive points."""
+        if self.index is None:
+            return self.values[start:stop]
+        return self.values[self.index[start:stop]]
+
+    def take(self, points: Tensor) -> Tensor:
+        """Vectors of the points of the given numbers."""
+        return self.values[points if self.index is None else self.index[points]]
+
+    def groups_of(self, points: Tensor | slice) -> Tensor:
+        """Groups of the points of the given numbers."""
+        return self.groups[points if self.index is None else self.index[points]]
+
+    def subset(self, points: Tensor) -> 'Cloud':
+        """The points of the given numbers."""
+        index = points if self.index is None else self.index[points]
+        return Cloud(self.values, self.groups, index)
+
+
+def chunk_rows(cloud: Cloud, memory: int) -> int:
+    """How many vectors to convert at a time: few on the CPU, so that they stay in its cache."""
+    largest = CPU_CHUNK if cloud.values.device.type == 'cpu' else memory
+    return max(2, min(largest, memory // 8) // (24 * cloud.dimension))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Shift and scale that make float32 products of points accurate.
+
+    Cancellation in |q|² + |p|² - 2 q·p grows with the norms, so the points are centred. Any shift
+    is exact to one rounding of the difference: it need not be the true mean. The scale is a power
+    of two, so exact; with it squares neither overflow nor underflow.
+
+    Attributes:
+        shift: Shape (dimension,), float32 for points of at most that precision, else float64.
+        scale: Power of two that brings every coordinate into [-1, 1].
+        plain: Whether float32 arithmetic can shift and scale without overflow or underflow.
+    """
+
+    shift: Tensor
+    scale: float
+    plain: bool
+
+    @classmethod
+    def of(cls, clouds: list[Cloud], memory: int) -> 'Frame':
+        """The frame of the first cloud that holds the points of all.
+
+        Raises:
+            SeparationError: If a value is not finite.
+        """
+        step = chunk_rows(clouds[0], memory)
+        total, extremes = 0.0, []
+        for number, cloud in enumerate(clouds):
+            for start in range(0, len(cloud), step):
+                block = _wide(cloud.rows(start, start + step))
+                extremes += [block.amin(0), block.amax(0)]
+                if number == 0:
+                    total = total + block.mean(0).double() * (len(block) / len(cloud))
+            extremes = extremes and [torch.stack(extremes).amin(0), torch.stack(extremes).amax(0)]
+        if not extremes:
+            return cls(clouds[0].values.new_zeros(clouds[0].dimension).double(), 1.0, False)
+        low, high = extremes
+        shift = torch.as_tensor(total, device=low.device).to(low.dtype)
+        if not shift.isfinite().all():  # no points, or their sum overflows
+            shift = low / 2 + high / 2
+        shift = shift.expand_as(low)
+        largest = max((end.double() - shift.double()).abs().max().item() for end in (low, high))
+        if not largest < inf:
+            raise SeparationError('features hold NaN or infinite values.')
+        exponent = max(-1000, frexp(largest)[1])
+        plain = shift.dtype == torch.float32 and -60 < exponent < 100
+        return cls(shift, 2.0**-exponent, plain)
+
+    def place(self, values: Tensor, dtype: torch.dtype) -> Tensor:
+        """Shift, scale and convert vectors; one rounding a coordinate."""
+        if self.plain and dtype == torch.float32:
+            return (_wide(values) - self.shift).mul_(self.scale)
+        return ((values.double() - self.shift.double()).mul_(self.scale)).to(dtype)
+
+
+class Placed:
+    """The points of a cloud within a frame, as one dtype.
+
+    They are converted once if the copy may be held, and block by block otherwise.
+
+    Args:
+        cloud: The points.
+        frame: Their shift and scale.
+        dtype: Floating dtype of the products.
+        hold: Whether the converted copy is held.
+        step: How many rows to convert at a time.
+
+    Attributes:
+        norms: Squared norms, float64 of shape (num_points,).
+    """
+
+    def __init__(
+        self, cloud: Cloud, frame: Frame, dtype: torch.dtype, hold: bool, step: int
+    ) -> None:
+        self.cloud, self.frame, self.dtype = cloud, frame, dtype
+        device = cloud.values.device
+        self.norms = torch.empty(len(cloud), dtype=torch.float64, device=device)
+        held = (
+            torch.empty(len(cloud), cloud.dimension, dtype=dtype, device=device) if hold else None
+        )
+        for start in range(0, len(cloud), step):
+            block = frame.place(cloud.rows(start, start + step), dtype)
+            if hold:
+                held[start : start + step] = block
+            norms = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
+            self.norms[start : start + step] = norms.square_()
+        self.held = held
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Consecutive points."""
+        if self.held is not None:
+            return self.held[start:stop]
+        return self.frame.place(self.cloud.rows(start, stop), self.dtype)
+
+    def take(self, points: Tensor) -> Tensor:
+        """The points of the given numbers."""
+        if self.held is not None:
+            return self.held[points]
+        return self.frame.place(self.cloud.take(points), self.dtype)
+
+
+def squared_distances(left: Tensor, right: Tensor) -> Tensor:
+    """Squared distances of pairs in float64, to the same bit wherever and however they are batched.
+
+    The sum is a fixed tree of halves; a library's sum may depend on the number of pairs.
+
+    Args:
+        left: Shape (num_pairs, dimension), any real dtype.
+        right: The same for the other points.
+
+    Returns:
+        float64 of shape (num_pairs,).
+    """
+    terms = (left.double() - right.double()).square_()
+    width = terms.shape[1]
+    while width > 1:
+        half = (width + 1) // 2
+        terms[:, : width - half] += terms[:, half:width]
+        width = half
+    return terms[:, 0].clone()
+
+
+def _wide(values: Tensor) -> Tensor:
+    """Represent the values exactly in float32, or in float64 where float32 cannot."""
+    if values.dtype in (torch.float16, torch.bfloat16):
+        return values.float()
+    return values if values.dtype == torch.float32 else values.double()
