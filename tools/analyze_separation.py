@@ -14,6 +14,7 @@ examples:
   python tools/analyze_separation.py CONFIG CHECKPOINT --layers auto --max-samples 5000
   python tools/analyze_separation.py CONFIG --layers backbone.layer4 'neck\\.fpn_convs\\..*'
   python tools/analyze_separation.py CONFIG CHECKPOINT --samples BoxSamples output_size=5
+  python tools/analyze_separation.py CONFIG CHECKPOINT --out report --run work_dirs/detection
 """
 
 
@@ -64,12 +65,31 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--seed', type=int, default=0, help='of the choice of images and samples (default: 0)'
     )
+    parser.add_argument(
+        '--out',
+        metavar='DIR',
+        help='also write report.html, one interactive page that works offline, and put all results '
+        'into DIR, as --work-dir does; needs plotly: pip install "mmlayerwise[report]"',
+    )
+    parser.add_argument(
+        '--run',
+        metavar='WORK_DIR',
+        help='work directory of a training run with SeparationHook; the report then has a slider '
+        'over its epochs',
+    )
     add_common_arguments(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.run is not None and args.out is None:
+        parser.error('--run goes with --out: it puts the epochs of a run into the report')
+    if args.out is not None and args.work_dir is not None:
+        parser.error('--out and --work-dir both name the folder of the results; give one')
+    if args.out is not None:
+        args.work_dir = args.out
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure, print the table and write separation.json and separation.png."""
+    """Measure, print the table and write separation.json, separation.png and maybe report.html."""
     args = parse_args(argv)
     with report_errors():
         analyze(
@@ -80,6 +100,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             max_samples=args.max_samples,
             order=args.order,
             seed=args.seed,
+            report=args.out is not None,
+            run=args.run,
         )
 
 

@@ -2,13 +2,16 @@
 
 from ast import literal_eval
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
 from rich.progress import track
+from torch import Tensor
 
 from mmlayerwise.engine import testing
 from mmlayerwise.engine.launch import build_runner
@@ -17,6 +20,14 @@ from mmlayerwise.separation import SeparationMeter, undisturbed
 from mmlayerwise.separation.layers import LayerSelection
 from mmlayerwise.separation.record import Measurement, SeparationRecord, format_table
 from mmlayerwise.utils.errors import UserError
+from mmlayerwise.visualization.report import (
+    EvidenceMeter,
+    check_plotly,
+    collect_report,
+    load_run,
+    write_report,
+)
+from mmlayerwise.visualization.sample_pictures import to_picture
 from mmlayerwise.visualization.separation_plot import draw_separation
 
 
@@ -54,6 +65,8 @@ def analyze(
     *,
     layers: LayerSelection = 'stages',
     samples: str | dict = 'auto',
+    report: bool = False,
+    run: str | None = None,
     **options: Any,
 ) -> SeparationRecord:
     """Measure the layers of a model and write ``separation.json`` and ``separation.png``.
@@ -64,21 +77,27 @@ def analyze(
         checkpoint: File or address of the weights; None measures the initial ones.
         layers: See :class:`mmlayerwise.separation.SeparationMeter`.
         samples: Likewise.
+        report: Also write the interactive ``report.html``.
+        run: Work directory of the training run whose epochs the report shows, or its
+            ``separation.json``.
         **options: Likewise: ``max_samples``, ``order``, ``seed``.
 
     Returns:
         The record that was written into ``cfg.work_dir``.
 
     Raises:
-        UserError: If the config has no validation data, or names, checkpoint or data are wrong.
+        UserError: If the config has no validation data, or names, checkpoint, run or data are
+            wrong, or the report is asked for and plotly is not installed.
     """
-    meter = SeparationMeter(layers, samples, **options)
+    earlier = _check_report(cfg, run) if report else None
+    meter = (EvidenceMeter if report else SeparationMeter)(layers, samples, **options)
     if cfg.get('val_dataloader') is None:
         raise UserError(
             f'{cfg.filename} has no val_dataloader; the layers are measured on validation data'
         )
     if checkpoint is not None:
         testing.load_checkpoint_from(cfg, checkpoint)
+    configuration = cfg.pretty_text if report else ''
     # Only the model and the validation data are used.
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
         cfg.pop(key, None)
@@ -121,5 +140,46 @@ def analyze(
         record.save(json_path)
         draw_separation(record, png_path)
     runner.logger.info(f'Separation of the layers\n{format_table(profile)}')
-    runner.logger.info(f'Results\nseparation:  {json_path}\npicture:     {png_path}')
+    lines = [f'separation:  {json_path}', f'picture:     {png_path}']
+    if report:
+        page = collect_report(
+            model,
+            batch,
+            forward,
+            meter,
+            record,
+            partial(_picture, data),
+            title=f'Separation of the layers of {Path(cfg.filename).stem}',
+            configuration=configuration,
+            run=earlier,
+            progress=is_main_process(),
+        )
+        path = Path(cfg.work_dir) / 'report.html'
+        if is_main_process():
+            write_report(page, path)
+        lines.append(f'report:      {path}')
+    runner.logger.info('\n'.join(['Results', *lines]))
     return record
+
+
+def _check_report(cfg: Config, run: str | None) -> SeparationRecord | None:
+    """Find what would stop the report before anything is measured; read the run's record."""
+    check_plotly()
+    if run is None:
+        return None
+    folder = Path(run) if Path(run).is_dir() else Path(run).parent
+    if folder.resolve() == Path(cfg.work_dir).resolve():
+        raise UserError(
+            f'--run {run} and the folder of the report are the same, and separation.json of the '
+            'run would be overwritten; choose another folder for --out'
+        )
+    return load_run(run)
+
+
+def _picture(data: MeasuringData, image: int) -> np.ndarray:
+    """The image as the samples see it: after the pipeline, before it is normalised."""
+    item = data.dataset[image]
+    inputs = item.get('inputs') if isinstance(item, dict) else item[0]
+    if not isinstance(inputs, Tensor):
+        raise UserError(f'the pipeline gives inputs of type {type(inputs).__name__}, not images')
+    return to_picture(inputs)
