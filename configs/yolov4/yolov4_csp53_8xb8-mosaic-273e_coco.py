@@ -29,7 +29,7 @@ model = dict(
 )
 
 train_pipeline = [
-    dict(type='Mosaic', img_scale=input_size, pad_value=114.0),
+    dict(type='Mosaic', img_scale=input_size, pad_val=114.0),
     dict(
         type='RandomAffine',
         max_rotate_degree=0,
