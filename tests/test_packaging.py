@@ -37,7 +37,7 @@ def files_of_checkout(folder, suffixes):
 def test_the_wheel_carries_every_config_tool_and_the_model_index(wheel):
     members = set(zipfile.ZipFile(wheel).namelist())
     assert 'mmlayerwise/.mim/model-index.yml' in members
-    assert files_of_checkout('configs', {'.py', '.yml', '.md'}) <= members
+    assert files_of_checkout('configs', {'.py', '.yml', '.md', '.tree'}) <= members
     assert files_of_checkout('tools', {'.py', '.sh'}) <= members
 
 
