@@ -19,12 +19,8 @@ test_pipeline = [
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
     ),
 ]
-train_dataloader = dict(
-    batch_size=8, dataset=dict(data_root=data_root, pipeline=train_pipeline)
-)
-val_dataloader = dict(
-    batch_size=8, dataset=dict(data_root=data_root, pipeline=test_pipeline)
-)
+train_dataloader = dict(batch_size=8, dataset=dict(data_root=data_root, pipeline=train_pipeline))
+val_dataloader = dict(batch_size=8, dataset=dict(data_root=data_root, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
 test_evaluator = val_evaluator
