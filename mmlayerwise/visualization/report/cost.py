@@ -1,5 +1,6 @@
 """Parameters and multiply-adds between one measured layer and the next."""
 
+import re
 import weakref
 from bisect import bisect_left
 from collections import Counter, defaultdict
@@ -17,6 +18,8 @@ from mmlayerwise.separation.taps import Tap, Taps, tensors_of, undisturbed
 from mmlayerwise.visualization.report.data import LayerCost, ModelCost
 
 _UNCOUNTED_SHOWN = 5
+# A layer's name: module, maybe number of the call, maybe part of the output.
+_NAME = re.compile(r'(.*?)(?:#(\d+))?(?:\[\w+\])?')
 
 
 def model_cost(
@@ -24,7 +27,9 @@ def model_cost(
 ) -> tuple[ModelCost, list[str]]:
     """Divide the cost of a network among its measured layers, in execution order.
 
-    A layer is charged with all that runs after the measured layer before it. The multiply-adds of a
+    A layer is charged with its own module and with what else runs after the measured layer before
+    it: a convolution that is read behind the sum of its residual block runs before the block's
+    downsampling, which is read earlier. The multiply-adds of a
     module that runs several times (a head on several levels) are divided in proportion to the
     number of values it returns, which is exact for convolutions and linear layers.
 
@@ -43,7 +48,7 @@ def model_cost(
     flops, notes = _count_flops(model, layers, batch, forward)
     shared = calls.undivided()
     ends = sorted({end for tap, end in calls.ends.items() if tap.name not in shared})
-    parameters, multiply_adds = _sums(calls, ends, flops)
+    parameters, multiply_adds = _sums(calls, ends, calls.own_ends(shared), flops)
     found = {}
     for layer in layers:
         if layer.name in shared:
@@ -119,6 +124,15 @@ class _Calls:
             for handle in handles:
                 handle.remove()
 
+    def own_ends(self, shared: set[str]) -> dict[tuple[str, int], int]:
+        """Module and call that a tap is named after -> the end of the tap."""
+        found: dict[tuple[str, int], int] = {}
+        for tap, end in self.ends.items():
+            module, number = _NAME.fullmatch(tap.name).groups()
+            if tap.name not in shared:
+                found.setdefault((module, int(number or 0)), end)
+        return found
+
     def undivided(self) -> set[str]:
         """Names of the taps that one module returns together from places unknown."""
         crowds = Counter(self.ends[tap] for tap in self.guessed)
@@ -126,7 +140,10 @@ class _Calls:
 
 
 def _sums(
-    calls: _Calls, ends: Sequence[int], flops: dict[str, float]
+    calls: _Calls,
+    ends: Sequence[int],
+    own: dict[tuple[str, int], int],
+    flops: dict[str, float],
 ) -> tuple[list[int], list[float]]:
     """Parameters and multiply-adds of each section between two ends; the rest comes last."""
     parameters, multiply_adds = [0] * (len(ends) + 1), [0.0] * (len(ends) + 1)
@@ -136,8 +153,10 @@ def _sums(
         returned[name] += size
     repeats = Counter(calls.names)
     counted: set[int] = set()
+    numbers: Counter[str] = Counter()
     for call, (name, size) in enumerate(zip(calls.names, calls.sizes, strict=True)):
-        section = bisect_left(ends, call)
+        section = bisect_left(ends, own.get((name, numbers[name]), call))
+        numbers[name] += 1
         share = size / returned[name] if returned[name] else 1 / repeats[name]
         multiply_adds[section] += share * flops.get(name, 0)
         for parameter in modules[name].parameters(recurse=False):

@@ -65,7 +65,7 @@ class LayerView:
 
 @dataclass
 class LayerCost:
-    """What runs after the previous measured layer, up to and with this one.
+    """Of the layer itself and what else runs after the measured layer before it.
 
     Attributes:
         parameters: Numbers learnt; a module used several times counts at its first use. None

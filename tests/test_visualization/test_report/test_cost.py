@@ -91,6 +91,26 @@ def test_outputs_of_unknown_origin_have_no_cost_and_the_note_says_so():
     assert any('backbone[0], backbone[1]' in note for note in notes)
 
 
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.downsample = nn.Conv2d(3, 8, 1, bias=False)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        out = self.conv(x)
+        out += self.downsample(x)
+        return self.relu(out)
+
+
+def test_a_convolution_that_is_read_behind_the_sum_keeps_its_own_cost():
+    cost, _ = cost_of(Residual())
+    found = {name: (one.parameters, one.flops) for name, one in cost.layers.items()}
+    assert list(found) == ['downsample', 'conv']
+    assert found == {'downsample': (24, 24 * 64), 'conv': (216, 216 * 64)}
+
+
 class Untraceable(nn.Module):
     def __init__(self):
         super().__init__()
