@@ -70,8 +70,6 @@ def tiny_config(task, work_dir, hook=None, **options):
     if task == 'segmentation':
         train_cfg = dict(type='IterBasedTrainLoop', max_iters=4, val_interval=2, _delete_=True)
         cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=2)
-        cfg.model.backbone.base_channels = 4
-        cfg.model.decode_head.update(in_channels=4, channels=4)
     else:
         cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1)
     if task == 'detection':

@@ -23,7 +23,7 @@ STAGES = {
         *(f'neck[{n}]' for n in range(3)),
         *(f'bbox_head.{side}_convs.1.conv#{n}' for n in range(3) for side in ('cls', 'reg')),
     ],
-    'segmentation': [*(f'backbone[{n}]' for n in range(5)), 'decode_head.convs.0.conv'],
+    'segmentation': [f'{part}[{n}]' for part in ('backbone', 'neck') for n in range(4)],
     'classification': [*(f'backbone.layer{n}.1' for n in range(1, 5)), 'neck[0]'],
 }
 SAMPLES = {'detection': 'box', 'segmentation': 'pixel', 'classification': 'image'}
