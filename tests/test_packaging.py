@@ -48,6 +48,12 @@ def test_the_wheel_carries_every_module_and_no_tests(wheel):
     assert not [m for m in members if m.startswith(('tests/', 'configs/', 'tools/'))]
 
 
+def test_the_wheel_carries_the_page_of_the_report(wheel):
+    members = set(zipfile.ZipFile(wheel).namelist())
+    folder = 'mmlayerwise/visualization/report'
+    assert {f'{folder}/page.{suffix}' for suffix in ('html', 'css', 'js')} <= members
+
+
 def test_a_config_inherits_from_the_installed_package(tmp_path):
     path = tmp_path / 'inherits.py'
     path.write_text("_base_ = 'mmlayerwise::_base_/default_runtime.py'\n")
