@@ -5,6 +5,7 @@ the maintained forks and to the original packages alike, and installing them twi
 """
 
 import functools
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ def install() -> None:
     name_undecodable_images()
     find_configs_of_editable_installs()
     let_ssd_predict()
+    save_no_best_without_metric()
 
 
 def allow_checkpoint_classes() -> None:
@@ -313,3 +315,38 @@ def let_ssd_predict() -> None:
             module.SSDHead.loss_cls = None
 
     after_import('mmdet.models.dense_heads.ssd_head', set_default)
+
+
+def save_no_best_without_metric() -> None:
+    """Let ``save_best`` wait while a metric has nothing to say.
+
+    Needed by: every mmengine with mmdet's ``CocoMetric``, which returns no numbers for a network
+    that detects nothing yet, as after a first short epoch; ``CheckpointHook`` then fails with a
+    KeyError. A misspelled name still fails: the metric's other numbers are there.
+    """
+    from mmengine.hooks import CheckpointHook
+    from mmengine.logging import print_log
+
+    save_best = CheckpointHook._save_best_checkpoint
+    if hasattr(save_best, 'waits_for_metric'):
+        return
+
+    @functools.wraps(save_best)
+    def wrapper(self: CheckpointHook, runner: Any, metrics: dict[str, Any]) -> None:
+        if not self.save_best:
+            return
+        given = {key.split('/')[0] for key in metrics}
+        wanted = [key for key in self.key_indicators if key != 'auto']
+        missing = {key: None for key in wanted if key.split('/')[0] not in given}
+        if missing or not metrics:
+            names = ', '.join(missing) or 'metric'
+            print_log(
+                f'No best checkpoint now: this validation gave no {names}.',
+                'current',
+                logging.WARNING,
+            )
+        if metrics or missing:
+            save_best(self, runner, {**metrics, **missing})
+
+    wrapper.waits_for_metric = True
+    CheckpointHook._save_best_checkpoint = wrapper

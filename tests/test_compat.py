@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, MessageHub, MMLogger
 from mmengine.registry import HOOKS
 from mmengine.runner import CheckpointLoader, Runner
 
@@ -162,6 +162,40 @@ def test_a_hook_that_never_prepared_a_training_saves_nothing_and_does_not_fail()
     hook = CheckpointHook(save_best=None)
     assert not hasattr(hook, 'file_backend')
     hook._save_best_checkpoint(runner=None, metrics={})
+
+
+class RecordingRunner:
+    """What a checkpoint hook asks of a runner when it saves the best."""
+
+    epoch, iter = 1, 10
+
+    def __init__(self, name):
+        self.message_hub = MessageHub.get_instance(name)
+        self.saved = []
+        self.logger = MMLogger.get_current_instance()
+
+    def save_checkpoint(self, out_dir, filename, **kwargs):
+        self.saved.append(filename)
+
+
+def best_hook(tmp_path):
+    hook = CheckpointHook(save_best='coco/bbox_mAP', rule='greater')
+    hook.out_dir, hook.file_backend = str(tmp_path), LocalBackend()
+    return hook
+
+
+@pytest.mark.parametrize('metrics', [{}, {'separation/backbone': 0.5}])
+def test_the_best_checkpoint_waits_for_a_metric_without_numbers(tmp_path, metrics):
+    runner, hook = RecordingRunner(f'waits-{len(metrics)}'), best_hook(tmp_path)
+    hook._save_best_checkpoint(runner, metrics)
+    assert runner.saved == []
+    hook._save_best_checkpoint(runner, {'coco/bbox_mAP': 0.1})
+    assert runner.saved == ['best_coco_bbox_mAP_epoch_1.pth']
+
+
+def test_a_misspelled_metric_still_fails(tmp_path):
+    with pytest.raises(KeyError, match='coco/bbox_mAP'):
+        best_hook(tmp_path)._save_best_checkpoint(RecordingRunner('misspelled'), {'coco/segm': 0.1})
 
 
 def test_a_file_written_anew_under_the_removed_name_stays(tmp_path):
