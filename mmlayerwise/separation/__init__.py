@@ -5,6 +5,7 @@ arXiv 1906.05156: the share of samples whose nearest neighbour, seen through a l
 label.
 """
 
+from mmlayerwise.separation.batches import Batch
 from mmlayerwise.separation.distributed import sharded_neighbors
 from mmlayerwise.separation.errors import SeparationError
 from mmlayerwise.separation.indices import (
@@ -19,14 +20,9 @@ from mmlayerwise.separation.indices import (
     wilson_interval,
 )
 from mmlayerwise.separation.layers import Layer, Trace
+from mmlayerwise.separation.meter import SeparationMeter, measure_separation
 from mmlayerwise.separation.neighbors import Neighbors, nearest_neighbors
-from mmlayerwise.separation.profile import (
-    Batch,
-    LayerSeparation,
-    SeparationMeter,
-    SeparationProfile,
-    measure_separation,
-)
+from mmlayerwise.separation.profile import LayerSeparation, SeparationProfile
 from mmlayerwise.separation.samples import (
     BoxSamples,
     GroundTruth,

@@ -8,8 +8,8 @@ import numpy as np
 from rich.progress import track
 from torch import nn
 
+from mmlayerwise.separation.batches import Batch, Forward
 from mmlayerwise.separation.errors import SeparationError
-from mmlayerwise.separation.profile import Batch, Forward
 from mmlayerwise.separation.record import SeparationRecord
 from mmlayerwise.utils.environment import describe_environment
 from mmlayerwise.utils.errors import UserError

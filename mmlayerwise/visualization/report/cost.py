@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmlayerwise.separation.batches import Batch, Forward
 from mmlayerwise.separation.layers import Layer
-from mmlayerwise.separation.profile import Batch, Forward
 from mmlayerwise.separation.taps import Tap, Taps, tensors_of, undisturbed
 from mmlayerwise.visualization.report.data import LayerCost, ModelCost
 

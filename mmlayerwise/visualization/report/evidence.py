@@ -8,8 +8,9 @@ from torch import Tensor
 
 from mmlayerwise.separation.distributed import gather_objects
 from mmlayerwise.separation.layers import Layer
+from mmlayerwise.separation.meter import SeparationMeter
 from mmlayerwise.separation.neighbors import DEFAULT_MEMORY, nearest_neighbors
-from mmlayerwise.separation.profile import LayerSeparation, SeparationMeter
+from mmlayerwise.separation.profile import LayerSeparation
 from mmlayerwise.separation.samples import Candidates, Extracted, balanced_order
 
 # Samples of a layer that are projected and looked up; the same ones in every layer.

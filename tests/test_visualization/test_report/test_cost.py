@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from mmlayerwise.separation import Batch, SeparationMeter
-from mmlayerwise.separation.profile import as_batches
+from mmlayerwise.separation.batches import as_batches
 from mmlayerwise.visualization.report.cost import model_cost
 
 

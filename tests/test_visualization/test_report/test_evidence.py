@@ -97,7 +97,7 @@ def test_many_layers_show_fewer_pairs_each():
 
 def test_the_meter_measures_as_ever_and_keeps_evidence():
     from mmlayerwise.separation import SeparationMeter
-    from mmlayerwise.separation.profile import as_batches
+    from mmlayerwise.separation.batches import as_batches
 
     model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3))
     batches = [(drawn(10, 4, seed), torch.arange(10) % 2) for seed in range(3)]

@@ -1,0 +1,44 @@
+"""What a measurement reads: batches of inputs with their ground truth."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from mmlayerwise.separation.errors import SeparationError
+from mmlayerwise.separation.samples import GroundTruth, ground_truths
+
+Forward = Callable[[nn.Module, Any], Any]
+
+
+@dataclass
+class Batch:
+    """Input of one forward pass with what is known about its images.
+
+    Attributes:
+        inputs: What ``forward`` takes.
+        truths: One ground truth an image.
+        input_size: (height, width) of the batched images, padding included.
+    """
+
+    inputs: Any
+    truths: list[GroundTruth]
+    input_size: tuple[int, int]
+
+
+def as_batches(data: Iterable[Any]) -> Iterator[Batch]:
+    """Wrap pairs of an input tensor and image labels or ground truths; batches pass through."""
+    images = 0
+    for item in data:
+        if isinstance(item, Batch):
+            yield item
+            continue
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            raise SeparationError(
+                f'A batch must be a Batch or a pair (inputs, labels), got {type(item).__name__}.'
+            )
+        inputs, truth = item
+        truths = ground_truths(truth, images)
+        images += len(truths)
+        yield Batch(inputs, truths, tuple(inputs.shape[-2:]))

@@ -1,0 +1,270 @@
+"""One pass over the data measures all chosen layers."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmlayerwise.separation.batches import Batch, Forward, as_batches
+from mmlayerwise.separation.collection import Collection
+from mmlayerwise.separation.distributed import gather_objects, gather_rows, world
+from mmlayerwise.separation.errors import SeparationError
+from mmlayerwise.separation.indices import center_separation_index, measure
+from mmlayerwise.separation.layers import Layer, LayerSelection, Trace
+from mmlayerwise.separation.neighbors import DEFAULT_MEMORY
+from mmlayerwise.separation.profile import LayerSeparation, SeparationProfile
+from mmlayerwise.separation.samples import (
+    Candidates,
+    Extracted,
+    Sampler,
+    build_sampler,
+    select_balanced,
+)
+from mmlayerwise.separation.taps import Tap, Taps, undisturbed
+
+
+class SeparationMeter:
+    """Measures the layers of a model over batches, again and again.
+
+    What is measured (taps, sampler) is settled at the first use and kept.
+
+    Args:
+        layers: ``'auto'``, ``'stages'`` or a list of names and regular expressions.
+        samples: ``'auto'``, ``dict(type=...)`` or a sampler.
+        max_samples: At most so many samples, balanced over the classes.
+        order: Neighbours for the high-order, soft and anti index; fewer where there are fewer.
+        seed: Of the choice of samples.
+        classes: Class names for the report.
+        max_memory: Bytes for the neighbour search.
+        backend: Which implementation searches for neighbours, see :func:`nearest_neighbors`.
+        keep_going: Note a layer that cannot be measured (NaN features, one class) in its entry's
+            ``error`` instead of raising.
+    """
+
+    def __init__(
+        self,
+        layers: LayerSelection = 'auto',
+        samples: str | dict | Sampler = 'auto',
+        *,
+        max_samples: int = 2000,
+        order: int = 5,
+        seed: int = 0,
+        classes: Sequence[str] | None = None,
+        max_memory: int = DEFAULT_MEMORY,
+        backend: str = 'exact',
+        keep_going: bool = False,
+    ) -> None:
+        if max_samples < 2:
+            raise SeparationError(f'max_samples must be at least 2, got {max_samples}.')
+        if order < 1:
+            raise SeparationError(f'order must be at least 1, got {order}.')
+        self.layers = layers
+        self.samples = samples
+        self.max_samples = max_samples
+        self.order = order
+        self.seed = seed
+        self.classes = classes
+        self.max_memory = max_memory
+        self.backend = backend
+        self.keep_going = keep_going
+        self.sampler: Sampler | None = None
+        self.chosen: list[Layer] = []
+        self.skipped: list[str] = []
+
+    def prepare(self, model: nn.Module, batch: Batch, forward: Forward) -> None:
+        """Settle sampler and taps from one batch.
+
+        Raises:
+            SeparationError: For unknown names, missing ground truth, or named layers whose output
+                holds no samples of the kind asked for.
+        """
+        sampler = build_sampler(self.samples, batch.truths)
+        for truth in batch.truths:
+            sampler.candidates(truth, self.seed)  # raises where the ground truth is not of its kind
+        self.sampler = sampler
+        with undisturbed(model, self.seed):
+            trace = Trace(model, lambda: forward(model, batch.inputs))
+        found = trace.select(self.layers)
+        fits = [
+            layer
+            for layer in found
+            if self.sampler.accepts(layer.shape, len(batch.truths), batch.input_size)
+        ]
+        names = {layer.name for layer in fits}
+        unfit = [layer for layer in found if layer.name not in names]
+        if unfit and self.layers not in ('auto', 'stages'):
+            listed = ', '.join(f'{layer.name} {layer.shape}' for layer in unfit)
+            raise SeparationError(
+                f'A {self.sampler.kind} cannot be found in the outputs of {listed}, for '
+                f'{len(batch.truths)} images of {batch.input_size}. Choose layers with one feature '
+                'map an image, or other samples.'
+            )
+        if not fits:
+            raise SeparationError(
+                f'None of the {len(found)} layers that {self.layers!r} selects holds '
+                f'{self.sampler.kind} samples. Name the layers, or choose other samples.'
+            )
+        self.chosen, self.skipped = fits, [layer.name for layer in unfit]
+
+    def measure(
+        self, model: nn.Module, batches: Iterable[Batch], forward: Forward
+    ) -> SeparationProfile:
+        """Measure all layers in one pass.
+
+        With ``torch.distributed`` every process brings its own batches; the samples are gathered
+        and the result is the same on all of them, and that of one process with all batches.
+
+        Args:
+            model: The model; it is left as it was found.
+            batches: This process's share of the data.
+            forward: Runs the model on the inputs of a batch.
+
+        Returns:
+            The profile of the chosen layers.
+        """
+        collected = self._collect(model, batches, forward)
+        device = next((p.device for p in model.parameters()), torch.device('cpu'))
+        with torch.no_grad():
+            return self._analyse(collected, device)
+
+    def _collect(self, model: nn.Module, batches: Iterable[Batch], forward: Forward) -> Collection:
+        collected = Collection()
+        current: list[Candidates] = []
+        size = (0, 0)
+
+        def read(tap: Tap, output: Tensor) -> None:
+            if any(len(image.labels) for image in current):
+                collected.add(tap.name, self.sampler.extract(output, current, size))
+
+        with undisturbed(model, self.seed):
+            for batch in batches:
+                if self.sampler is None:
+                    self.prepare(model, batch, forward)
+                current[:] = [self.sampler.candidates(one, self.seed) for one in batch.truths]
+                size = batch.input_size
+                collected.candidates += current
+                taps = Taps(model, [layer.tap for layer in self.chosen], read, stop_early=True)
+                with taps:
+                    taps.run(lambda inputs=batch.inputs: forward(model, inputs))
+        if self.sampler is None:
+            raise SeparationError('There is no data to measure on: no batch came.')
+        return collected
+
+    def _analyse(self, collected: Collection, device: torch.device) -> SeparationProfile:
+        kept = self._balanced(collected.candidates)
+        rank, size = world()
+        results = {}
+        for number, layer in enumerate(self.chosen):
+            samples = collected.gather(layer.name, kept)
+            if number % size == rank:
+                results[layer.name] = self._analyse_layer(layer, samples, device)
+        for other in gather_objects(results):
+            results.update(other)
+        layers = [results[layer.name] for layer in self.chosen]
+        wrong = next((layer.error for layer in layers if layer.error), None)
+        if wrong and not self.keep_going:
+            raise SeparationError(wrong)
+        return SeparationProfile(layers, self.sampler.kind, self.skipped)
+
+    def _balanced(self, candidates: list[Candidates]) -> Tensor:
+        """Ids of the samples to compare, from those of all processes."""
+
+        def gathered(parts: list[Tensor]) -> Tensor:
+            rows = gather_rows(torch.cat(parts) if parts else None)
+            if rows is None or not len(rows):
+                raise SeparationError(
+                    f'The data hold no {self.sampler.kind} with a label. Check the annotations of '
+                    'the validation data and that its pipeline loads them.'
+                )
+            return rows
+
+        ids = gathered([one.ids for one in candidates])
+        labels = gathered([one.labels for one in candidates])
+        priorities = gathered([one.priorities for one in candidates])
+        ids, order = ids.sort()
+        return ids[select_balanced(labels[order], priorities[order], self.max_samples)]
+
+    def _analyse_layer(
+        self, layer: Layer, samples: Extracted | None, device: torch.device
+    ) -> LayerSeparation:
+        entry = LayerSeparation(layer.name, shape=tuple(layer.shape[1:]))
+        try:
+            if samples is None:
+                raise SeparationError(f'Layer {layer.name!r} gave no samples.')
+            self._fill(entry, samples, device)
+        except SeparationError as error:
+            entry.error = str(error)
+        return entry
+
+    def _fill(self, entry: LayerSeparation, samples: Extracted, device: torch.device) -> None:
+        features, labels = samples.features.to(device), samples.labels.to(device)
+        entry.num_samples, entry.dimension = features.shape
+        if len(labels.unique()) < 2:
+            raise SeparationError(
+                f'All {len(labels)} samples of layer {entry.name!r} are of one class; a separation '
+                'index needs two. Measure on more images.'
+            )
+        groups = samples.images.to(device) if self.sampler.exclude_same_image else None
+        crowd = 1 if groups is None else int(groups.unique(return_counts=True)[1].max())
+        # Where the largest image leaves fewer neighbours, the order shrinks.
+        order = max(1, min(self.order, len(labels) - crowd))
+        found = measure(
+            features,
+            labels,
+            order=order,
+            groups=groups,
+            max_memory=self.max_memory,
+            backend=self.backend,
+            layer=entry.name,
+        )
+        entry.index, entry.interval, entry.chance = found.index, found.interval(), found.chance
+        entry.order = order
+        entry.high_order, entry.soft, entry.anti = found.high_order(), found.soft(), found.anti()
+        entry.center = center_separation_index(
+            features, labels, max_memory=self.max_memory, layer=entry.name
+        )
+        entry.per_class = {
+            self._class_name(label): result for label, result in found.per_class.items()
+        }
+
+    def _class_name(self, label: int) -> str:
+        if self.classes is not None and 0 <= label < len(self.classes):
+            return str(self.classes[label])
+        return str(label)
+
+
+def measure_separation(
+    model: nn.Module,
+    data: Iterable[Any],
+    layers: LayerSelection = 'auto',
+    samples: str | dict | Sampler = 'auto',
+    *,
+    forward: Forward | None = None,
+    **options: Any,
+) -> SeparationProfile:
+    """Measure how well the layers of any ``nn.Module`` separate the classes.
+
+    Args:
+        model: The model; parameters, buffers, modes and random states are left as they were.
+        data: Batches, or pairs of an input tensor and integer labels of shape (num_images,).
+        layers: ``'auto'`` (every convolution, linear and attention block), ``'stages'``, or a list
+            of module names and regular expressions.
+        samples: ``'auto'``, ``dict(type='ImageSamples' | 'BoxSamples' | 'PixelSamples', ...)``.
+        forward: Runs the model on a batch's inputs; ``model(inputs)`` by default.
+        **options: Of :class:`SeparationMeter`: ``max_samples``, ``order``, ``seed``, ``classes``,
+            ``max_memory``, ``keep_going``.
+
+    Returns:
+        The layers' indices in execution order.
+
+    Raises:
+        SeparationError: For unknown layers, missing ground truth and features that cannot be
+            measured.
+    """
+    meter = SeparationMeter(layers, samples, **options)
+    return meter.measure(model, as_batches(data), forward or _call)
+
+
+def _call(model: nn.Module, inputs: Any) -> Any:
+    return model(inputs)
