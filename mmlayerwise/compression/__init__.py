@@ -1,0 +1,13 @@
+"""Compression by the separation index: a plan of what goes, and the surgery that removes it."""
+
+from mmlayerwise.compression.errors import CompressionError
+from mmlayerwise.compression.plan import CompressionPlan, Cost, Savings, Step, fingerprint
+
+__all__ = [
+    'CompressionError',
+    'CompressionPlan',
+    'Cost',
+    'Savings',
+    'Step',
+    'fingerprint',
+]
