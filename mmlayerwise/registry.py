@@ -23,6 +23,7 @@ from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISBACKENDS as MMENGINE_VISBACKENDS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
+from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 from mmengine.utils import is_installed
 
@@ -124,4 +125,10 @@ VISBACKENDS = Registry(
     parent=MMENGINE_VISBACKENDS,
     scope=SCOPE,
     locations=['mmlayerwise.visualization', PLUGINS],
+)
+WEIGHT_INITIALIZERS = Registry(
+    'weight initializer',
+    parent=MMENGINE_WEIGHT_INITIALIZERS,
+    scope=SCOPE,
+    locations=['mmlayerwise.models', PLUGINS],
 )
