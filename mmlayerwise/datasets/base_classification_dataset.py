@@ -22,7 +22,9 @@ class BaseClassificationDataset(BaseDataset):
         data_root: Folder of the files.
         split: 'train' or 'test'.
         pipeline: Transforms of a sample.
-        metainfo: Overrides the classes' names (``classes``) and other meta information.
+        metainfo: Overrides meta information. Where all ``classes`` are names the data set knows,
+            only their images are kept and labelled in the given order, as mmdet does; other names
+            rename the classes.
         indices: Use only the first ``indices`` images, or those listed.
         test_mode: Whether the data set is used for evaluation; by default if the split is 'test'.
         lazy_init: Whether to leave the reading of the files to the first access.
@@ -75,7 +77,7 @@ class BaseClassificationDataset(BaseDataset):
         Raises:
             UserError: If a label has no class name.
         """
-        images, labels = self.load_arrays()
+        images, labels = self._select_classes(*self.load_arrays())
         num_classes = len(self.metainfo['classes'])
         if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
             raise UserError(
@@ -88,6 +90,24 @@ class BaseClassificationDataset(BaseDataset):
             {'img': image, 'gt_label': label, 'img_shape': shape, 'ori_shape': shape}
             for image, label in zip(images, labels.tolist(), strict=True)
         ]
+
+    def _select_classes(
+        self, images: np.ndarray, labels: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Keep the classes that the metainfo names, labelled in its order."""
+        known, chosen = tuple(self.METAINFO['classes']), tuple(self.metainfo['classes'])
+        if chosen == known or not set(chosen) <= set(known):
+            return images, labels
+        if len(set(chosen)) < len(chosen):
+            raise UserError(
+                f'metainfo of {type(self).__name__} names a class twice: {", ".join(chosen)}'
+            )
+        numbers = [known.index(name) for name in chosen]
+        kept = np.isin(labels, numbers)
+        # A label without a class is above all of these and is reported as damage by the caller.
+        new_labels = np.full(max(len(known), int(labels.max(initial=0)) + 1), -1)
+        new_labels[numbers] = np.arange(len(chosen))
+        return images[kept], new_labels[labels[kept]]
 
     @force_full_init
     def get_gt_labels(self) -> np.ndarray:

@@ -83,6 +83,25 @@ def test_a_subset_and_other_names(tmp_path):
     assert data.metainfo['classes'][2] == 'c'
 
 
+def test_classes_of_the_data_set_in_the_metainfo_are_selected_and_numbered_anew(tmp_path):
+    write_python(CIFAR10, tmp_path, 'train', [9, 0, 3, 9])
+    classes = ('truck', 'airplane')
+    data = CIFAR10(tmp_path, 'train', metainfo={'classes': classes}, indices=5)
+    assert data.get_gt_labels().tolist() == [0, 1, 0, 0, 1]
+    assert data.metainfo['classes'] == classes
+    whole = CIFAR10(tmp_path, 'train')
+    for number, origin in enumerate((0, 1, 3, 4, 5)):
+        np.testing.assert_array_equal(
+            data.get_data_info(number)['img'], whole.get_data_info(origin)['img']
+        )
+
+
+def test_a_class_named_twice_is_refused(tmp_path):
+    write_python(CIFAR10, tmp_path, 'test', [9, 0, 3, 9])
+    with pytest.raises(UserError, match='names a class twice: cat, cat'):
+        CIFAR10(tmp_path, 'test', metainfo={'classes': ('cat', 'cat')})
+
+
 def test_class_names():
     assert len(CIFAR10.METAINFO['classes']) == 10
     names = CIFAR100.METAINFO['classes']

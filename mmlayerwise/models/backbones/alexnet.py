@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from mmlayerwise.models.backbones.stems import check_stem
+from mmlayerwise.models.backbones.widths import scale_widths
 from mmlayerwise.registry import MODELS
 
 
@@ -26,6 +27,7 @@ class AlexNet(MMCVAlexNet, BaseModule):
         stem: 'imagenet' or 'cifar'.
         out_indices: Which of the three stages to return, each after its pooling (64, 192 and 256
             channels).
+        widen_factor: Factor on the channels of every convolution.
         init_cfg: Initialisation config of mmengine; Kaiming's by default.
     """
 
@@ -33,6 +35,7 @@ class AlexNet(MMCVAlexNet, BaseModule):
         self,
         stem: str = 'imagenet',
         out_indices: Sequence[int] = (2,),
+        widen_factor: float = 1.0,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__()
@@ -40,6 +43,8 @@ class AlexNet(MMCVAlexNet, BaseModule):
         self.out_indices = tuple(out_indices)
         if check_stem(stem) == 'cifar':
             self.features[0] = nn.Conv2d(3, 64, kernel_size=5, padding=2)
+        if widen_factor != 1:
+            scale_widths(self.features, widen_factor)
 
     def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says; mmcv's own method knows no init_cfg."""

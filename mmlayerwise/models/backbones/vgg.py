@@ -6,6 +6,7 @@ import torch
 from mmcv.cnn import VGG as MMCVVGG
 from mmengine.model import BaseModule
 
+from mmlayerwise.models.backbones.widths import scale_widths
 from mmlayerwise.registry import MODELS
 
 
@@ -25,6 +26,9 @@ class VGG(MMCVVGG, BaseModule):
         out_indices: Which of the five stages to return, each after its pooling.
         frozen_stages: The first ``frozen_stages`` stages are not trained.
         norm_eval: Whether batch normalisation uses its running statistics in training too.
+        ceil_mode: Whether poolings keep a last odd row and column, so that images below 32x32 are
+            not pooled to nothing; of no effect on sizes that 32 divides.
+        widen_factor: Factor on the channels of every convolution.
         init_cfg: Initialisation config of mmengine; Kaiming's by default.
     """
 
@@ -35,6 +39,8 @@ class VGG(MMCVVGG, BaseModule):
         out_indices: Sequence[int] = (4,),
         frozen_stages: int = -1,
         norm_eval: bool = False,
+        ceil_mode: bool = False,
+        widen_factor: float = 1.0,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(
@@ -43,7 +49,10 @@ class VGG(MMCVVGG, BaseModule):
             out_indices=out_indices,
             frozen_stages=frozen_stages,
             bn_eval=norm_eval,
+            ceil_mode=ceil_mode,
         )
+        if widen_factor != 1:
+            scale_widths(self.features, widen_factor)
         self.init_cfg = init_cfg or [
             {'type': 'Kaiming', 'layer': 'Conv2d'},
             {'type': 'Constant', 'layer': 'BatchNorm2d', 'val': 1},

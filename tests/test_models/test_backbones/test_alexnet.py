@@ -52,3 +52,10 @@ def test_loads_torchvision_checkpoints(tmp_path):
 def test_unknown_stem_lists_the_known_ones():
     with pytest.raises(UserError, match="'imagenet', 'cifar', but is 'mnist'"):
         AlexNet(stem='mnist')
+
+
+def test_a_factor_scales_the_channels():
+    (backbone,) = build_on_meta({'type': 'AlexNet', 'stem': 'cifar', 'widen_factor': 0.25})
+    (features,) = backbone(torch.zeros(2, 3, 32, 32, device='meta'))
+    assert features.shape == (2, 64, 3, 3)
+    assert backbone.features[0].weight.shape == (16, 3, 5, 5)

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from mmlayerwise.models.backbones import VGG
+from mmlayerwise.utils.errors import UserError
 from tests.test_models.test_backbones.counting import (
     build_on_meta,
     count_multiply_adds,
@@ -94,3 +95,32 @@ def test_frozen_stages_receive_no_gradient():
         'features.3.weight',
         'features.3.bias',
     ]
+
+
+def test_a_factor_scales_the_channels_of_every_convolution():
+    (backbone,) = build_on_meta(
+        {'type': 'VGG', 'depth': 16, 'with_bn': True, 'widen_factor': 0.25, 'ceil_mode': True}
+    )
+    whole = VGG(16, with_bn=True)
+    for small, large in zip(backbone.modules(), whole.modules(), strict=True):
+        if isinstance(large, nn.Conv2d):
+            assert small.out_channels * 4 == large.out_channels
+            assert small.in_channels == (3 if large.in_channels == 3 else large.in_channels // 4)
+            assert (small.kernel_size, small.padding) == (large.kernel_size, large.padding)
+        if isinstance(large, nn.BatchNorm2d):
+            assert small.num_features * 4 == large.num_features
+    (features,) = backbone(torch.zeros(2, 3, 16, 16, device='meta'))
+    assert features.shape == (2, 128, 1, 1)
+
+
+def test_ceil_mode_changes_nothing_where_32_divides_the_image():
+    torch.manual_seed(0)
+    plain, ceiled = (VGG(11, widen_factor=1 / 16, ceil_mode=mode) for mode in (False, True))
+    ceiled.load_state_dict(plain.state_dict())
+    images = torch.randn(2, 3, 64, 32)
+    assert torch.equal(plain(images)[0], ceiled(images)[0])
+
+
+def test_a_factor_of_zero_is_refused():
+    with pytest.raises(UserError, match='widen_factor must be positive, but is 0'):
+        VGG(11, widen_factor=0)

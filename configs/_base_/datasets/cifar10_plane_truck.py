@@ -1,0 +1,10 @@
+# Aeroplanes and trucks of CIFAR-10.
+_base_ = './cifar10.py'
+
+classes = ('airplane', 'truck')
+num_classes = 2
+train_dataloader = dict(dataset=dict(metainfo=dict(classes=classes)))
+val_dataloader = dict(dataset=dict(metainfo=dict(classes=classes)))
+test_dataloader = val_dataloader
+val_evaluator = dict(topk=(1,))
+test_evaluator = val_evaluator
