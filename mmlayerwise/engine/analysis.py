@@ -21,7 +21,7 @@ from mmlayerwise.separation.layers import LayerSelection
 from mmlayerwise.separation.record import Measurement, SeparationRecord, format_table
 from mmlayerwise.utils.errors import UserError
 from mmlayerwise.visualization.report import (
-    EvidenceMeter,
+    EvidenceObserver,
     check_plotly,
     collect_report,
     load_run,
@@ -90,7 +90,8 @@ def analyze(
             wrong, or the report is asked for and plotly is not installed.
     """
     earlier = _check_report(cfg, run) if report else None
-    meter = (EvidenceMeter if report else SeparationMeter)(layers, samples, **options)
+    observer = EvidenceObserver()
+    meter = SeparationMeter(layers, samples, observers=[observer] if report else [], **options)
     if cfg.get('val_dataloader') is None:
         raise UserError(
             f'{cfg.filename} has no val_dataloader; the layers are measured on validation data'
@@ -147,6 +148,7 @@ def analyze(
             batch,
             forward,
             meter,
+            observer,
             record,
             partial(_picture, data),
             title=f'Separation of the layers of {Path(cfg.filename).stem}',

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mmlayerwise.separation.errors import SeparationError
-from mmlayerwise.separation.neighbors import DEFAULT_MEMORY, nearest_neighbors
+from mmlayerwise.separation.neighbors import DEFAULT_MEMORY, Neighbors, nearest_neighbors
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,13 @@ class Separation:
         friends: bool of shape (num_samples, order): whether the k-th nearest neighbour has the
             sample's label.
         chance: Expected index if neighbours were drawn at random from the admitted ones.
+        neighbors: The neighbours themselves, by their row numbers.
     """
 
     labels: Tensor
     friends: Tensor
     chance: float
+    neighbors: Neighbors
 
     @property
     def num_samples(self) -> int:
@@ -135,7 +137,7 @@ def measure(
             'neighbours outside their own group; measure more images or groups.'
         )
     friends = labels[neighbors.indices] == labels[:, None]
-    return Separation(labels, friends, chance_level(labels, groups))
+    return Separation(labels, friends, chance_level(labels, groups), neighbors)
 
 
 def separation_index(

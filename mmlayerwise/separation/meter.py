@@ -10,9 +10,10 @@ from mmlayerwise.separation.batches import Batch, Forward, as_batches
 from mmlayerwise.separation.collection import Collection
 from mmlayerwise.separation.distributed import gather_objects, gather_rows, world
 from mmlayerwise.separation.errors import SeparationError
-from mmlayerwise.separation.indices import center_separation_index, measure
+from mmlayerwise.separation.indices import Separation, center_separation_index, measure
 from mmlayerwise.separation.layers import Layer, LayerSelection, Trace
 from mmlayerwise.separation.neighbors import DEFAULT_MEMORY
+from mmlayerwise.separation.observers import MeterObserver
 from mmlayerwise.separation.profile import LayerSeparation, SeparationProfile
 from mmlayerwise.separation.samples import (
     Candidates,
@@ -40,6 +41,7 @@ class SeparationMeter:
         backend: Which implementation searches for neighbours, see :func:`nearest_neighbors`.
         keep_going: Note a layer that cannot be measured (NaN features, one class) in its entry's
             ``error`` instead of raising.
+        observers: Who is shown the samples of every measurement.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class SeparationMeter:
         max_memory: int = DEFAULT_MEMORY,
         backend: str = 'exact',
         keep_going: bool = False,
+        observers: Sequence[MeterObserver] = (),
     ) -> None:
         if max_samples < 2:
             raise SeparationError(f'max_samples must be at least 2, got {max_samples}.')
@@ -68,6 +71,7 @@ class SeparationMeter:
         self.max_memory = max_memory
         self.backend = backend
         self.keep_going = keep_going
+        self.observers = list(observers)
         self.sampler: Sampler | None = None
         self.chosen: list[Layer] = []
         self.skipped: list[str] = []
@@ -153,6 +157,8 @@ class SeparationMeter:
 
     def _analyse(self, collected: Collection, device: torch.device) -> SeparationProfile:
         kept = self._balanced(collected.candidates)
+        for observer in self.observers:
+            observer.on_selection(collected.candidates, kept)
         rank, size = world()
         results = {}
         for number, layer in enumerate(self.chosen):
@@ -192,20 +198,26 @@ class SeparationMeter:
         try:
             if samples is None:
                 raise SeparationError(f'Layer {layer.name!r} gave no samples.')
-            self._fill(entry, samples, device)
+            samples = Extracted(
+                samples.features.to(device), samples.labels.to(device), samples.ids.to(device)
+            )
+            found = self._fill(entry, samples)
         except SeparationError as error:
             entry.error = str(error)
+            return entry
+        for observer in self.observers:
+            observer.on_layer(layer, samples, found)
         return entry
 
-    def _fill(self, entry: LayerSeparation, samples: Extracted, device: torch.device) -> None:
-        features, labels = samples.features.to(device), samples.labels.to(device)
+    def _fill(self, entry: LayerSeparation, samples: Extracted) -> Separation:
+        features, labels = samples.features, samples.labels
         entry.num_samples, entry.dimension = features.shape
         if len(labels.unique()) < 2:
             raise SeparationError(
                 f'All {len(labels)} samples of layer {entry.name!r} are of one class; a separation '
                 'index needs two. Measure on more images.'
             )
-        groups = samples.images.to(device) if self.sampler.exclude_same_image else None
+        groups = samples.images if self.sampler.exclude_same_image else None
         crowd = 1 if groups is None else int(groups.unique(return_counts=True)[1].max())
         # Where the largest image leaves fewer neighbours, the order shrinks.
         order = max(1, min(self.order, len(labels) - crowd))
@@ -225,10 +237,12 @@ class SeparationMeter:
             features, labels, max_memory=self.max_memory, layer=entry.name
         )
         entry.per_class = {
-            self._class_name(label): result for label, result in found.per_class.items()
+            self.class_name(label): result for label, result in found.per_class.items()
         }
+        return found
 
-    def _class_name(self, label: int) -> str:
+    def class_name(self, label: int) -> str:
+        """Name of a class in the report."""
         if self.classes is not None and 0 <= label < len(self.classes):
             return str(self.classes[label])
         return str(label)

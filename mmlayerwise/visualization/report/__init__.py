@@ -9,11 +9,11 @@ from mmlayerwise.visualization.report.data import (
     ReportData,
     Sample,
 )
-from mmlayerwise.visualization.report.evidence import EvidenceMeter
+from mmlayerwise.visualization.report.evidence import EvidenceObserver
 from mmlayerwise.visualization.report.page import check_plotly, render_report, write_report
 
 __all__ = [
-    'EvidenceMeter',
+    'EvidenceObserver',
     'LayerCost',
     'LayerView',
     'ModelCost',

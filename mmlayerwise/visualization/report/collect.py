@@ -10,6 +10,7 @@ from torch import nn
 
 from mmlayerwise.separation.batches import Batch, Forward
 from mmlayerwise.separation.errors import SeparationError
+from mmlayerwise.separation.meter import SeparationMeter
 from mmlayerwise.separation.record import SeparationRecord
 from mmlayerwise.utils.environment import describe_environment
 from mmlayerwise.utils.errors import UserError
@@ -18,7 +19,7 @@ from mmlayerwise.visualization.report.data import LayerView, Pair, ReportData, S
 from mmlayerwise.visualization.report.evidence import (
     PICTURE_BUDGET,
     EvidenceCollection,
-    EvidenceMeter,
+    EvidenceObserver,
 )
 from mmlayerwise.visualization.report.thumbnails import thumbnail
 
@@ -32,7 +33,8 @@ def collect_report(
     model: nn.Module,
     batch: Batch,
     forward: Forward,
-    meter: EvidenceMeter,
+    meter: SeparationMeter,
+    observer: EvidenceObserver,
     record: SeparationRecord,
     picture_of: PictureOf,
     *,
@@ -48,6 +50,7 @@ def collect_report(
         batch: One of its batches, for counting operations.
         forward: Runs the model on a batch.
         meter: The meter that measured it.
+        observer: One that looked on.
         record: Its measurement.
         picture_of: Gives the picture of an image by its number: uint8 of shape (H, W, 3), RGB, in
             the coordinates of the samples.
@@ -56,18 +59,18 @@ def collect_report(
         run: The record of the training run, for the slider.
         progress: Whether to show a progress bar.
     """
-    evidence = meter.evidence()
+    evidence = observer.evidence()
     cost, notes = model_cost(model, meter.chosen, batch, forward)
     samples, positions = _samples(evidence)
     notes += _add_pictures(samples, positions, evidence, picture_of, progress)
     names = {
-        int(label): meter._class_name(int(label))
+        int(label): meter.class_name(int(label))
         for one in evidence.layers.values()
         for pair in one.pairs
         for label in pair[2:4]
     }
     for one in evidence.layers.values():
-        names.update({label: meter._class_name(label) for label in one.labels.tolist()})
+        names.update({label: meter.class_name(label) for label in one.labels.tolist()})
     whole, steps, more = with_run(record, run)
     return ReportData(
         title=title,

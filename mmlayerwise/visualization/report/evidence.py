@@ -1,16 +1,15 @@
 """What a layer does with single samples: a projection, and pairs of nearest neighbours."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmlayerwise.separation.distributed import gather_objects
+from mmlayerwise.separation.indices import Separation
 from mmlayerwise.separation.layers import Layer
-from mmlayerwise.separation.meter import SeparationMeter
-from mmlayerwise.separation.neighbors import DEFAULT_MEMORY, nearest_neighbors
-from mmlayerwise.separation.profile import LayerSeparation
+from mmlayerwise.separation.observers import MeterObserver
 from mmlayerwise.separation.samples import Candidates, Extracted, balanced_order
 
 # Samples of a layer that are projected and looked up; the same ones in every layer.
@@ -20,6 +19,9 @@ MAX_PAIRS = 6
 MIN_PAIRS = 2
 # Pictures of all layers together, if no sample were shown twice.
 PICTURE_BUDGET = 1200
+
+# Id of a sample, id of its neighbour, their labels, and the distance.
+SamplePair = tuple[int, int, int, int, float]
 
 
 @dataclass
@@ -31,14 +33,14 @@ class Evidence:
         labels: int64 of shape (num_points,).
         points: float64 of shape (num_points, 2): principal components.
         explained: Shares of the variance along the two.
-        pairs: (id, neighbour's id, label, neighbour's label, distance), agreeing ones first.
+        pairs: Samples and their nearest neighbours, agreeing ones first.
     """
 
     ids: Tensor
     labels: Tensor
     points: Tensor
     explained: tuple[float, float]
-    pairs: list[tuple[int, int, int, int, float]]
+    pairs: list[SamplePair]
 
 
 @dataclass
@@ -64,50 +66,48 @@ class EvidenceCollection:
     places: dict[int, Place] = field(default_factory=dict)
 
 
-class EvidenceMeter(SeparationMeter):
-    """A meter that also keeps what single samples look like in each layer.
+class EvidenceObserver(MeterObserver):
+    """Keeps what single samples look like in each layer: a few hundred numbers a layer."""
 
-    Memory beside the meter's own: a few hundred numbers a layer.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self) -> None:
         self._evidence = EvidenceCollection()
 
-    def _balanced(self, candidates: list[Candidates]) -> Tensor:
-        kept = super()._balanced(candidates)
-        wanted = set(kept.tolist())
-        for one in candidates:
-            rows = zip(one.ids.tolist(), one.places.tolist(), one.priorities.tolist(), strict=True)
-            for number, box, priority in rows:
-                if number in wanted:
-                    self._evidence.places[number] = Place(one.truth.image, box, priority)
-        for other in gather_objects(self._evidence.places):
-            self._evidence.places.update(other)
-        return kept
+    def on_selection(self, candidates: Sequence[Candidates], kept: Tensor) -> None:
+        """Remember where the compared samples are from."""
+        self._evidence = EvidenceCollection(places=places_of(candidates, kept))
 
-    def _analyse_layer(
-        self, layer: Layer, samples: Extracted | None, device: torch.device
-    ) -> LayerSeparation:
-        entry = super()._analyse_layer(layer, samples, device)
-        if entry.error is None:
-            ids = samples.ids.tolist()
-            priorities = torch.tensor([self._evidence.places[one].priority for one in ids])
-            self._evidence.layers[layer.name] = look_closer(
-                Extracted(samples.features.to(device), samples.labels, samples.ids),
-                priorities,
-                num_pairs=pairs_per_layer(len(self.chosen)),
-                exclude_same_image=self.sampler.exclude_same_image,
-                max_memory=self.max_memory,
-                backend=self.backend,
-            )
-        return entry
+    def on_layer(self, layer: Layer, samples: Extracted, found: Separation) -> None:
+        """Keep a projection and pairs."""
+        places = self._evidence.places
+        priorities = torch.tensor([places[one].priority for one in samples.ids.tolist()])
+        self._evidence.layers[layer.name] = look_closer(samples, found, priorities)
 
     def evidence(self) -> EvidenceCollection:
         """What was kept at the last measurement, of all processes."""
         for other in gather_objects(self._evidence.layers):
             self._evidence.layers.update(other)
+        for layer in self._evidence.layers.values():
+            layer.pairs = first_pairs(layer.pairs, pairs_per_layer(len(self._evidence.layers)))
         return self._evidence
+
+
+def places_of(candidates: Sequence[Candidates], kept: Tensor) -> dict[int, Place]:
+    """Say where the samples of all processes that are compared were taken from, by their ids.
+
+    Args:
+        candidates: What the images of this process offered.
+        kept: int64 of shape (num_kept,): ids of the samples to compare, of all processes.
+    """
+    wanted = set(kept.tolist())
+    places = {}
+    for one in candidates:
+        rows = zip(one.ids.tolist(), one.places.tolist(), one.priorities.tolist(), strict=True)
+        for number, box, priority in rows:
+            if number in wanted:
+                places[number] = Place(one.truth.image, box, priority)
+    for other in gather_objects(places):
+        places.update(other)
+    return places
 
 
 def pairs_per_layer(num_layers: int) -> int:
@@ -115,60 +115,44 @@ def pairs_per_layer(num_layers: int) -> int:
     return min(MAX_PAIRS, max(MIN_PAIRS, PICTURE_BUDGET // (4 * max(1, num_layers))))
 
 
+def first_pairs(pairs: Sequence[SamplePair], count: int) -> list[SamplePair]:
+    """The first ``count`` agreeing pairs and the first ``count`` disagreeing ones."""
+    agreeing = [pair for pair in pairs if pair[2] == pair[3]]
+    disagreeing = [pair for pair in pairs if pair[2] != pair[3]]
+    return agreeing[:count] + disagreeing[:count]
+
+
 def look_closer(
     samples: Extracted,
+    found: Separation,
     priorities: Tensor,
     *,
     num_pairs: int = MAX_PAIRS,
-    exclude_same_image: bool = False,
     max_points: int = MAX_POINTS,
-    max_memory: int = DEFAULT_MEMORY,
-    backend: str = 'exact',
 ) -> Evidence:
-    """Project some samples of a layer and find their nearest neighbours among all of them.
+    """Project some samples of a layer and pair them with their nearest neighbours.
 
     Args:
         samples: The layer's vectors.
+        found: Their nearest neighbours.
         priorities: Numbers of shape (num_samples,); the lowest are shown first. Numbers that depend
             on the sample alone let every layer show the same samples.
         num_pairs: How many agreeing and how many disagreeing pairs to return, at most.
-        exclude_same_image: Whether samples of one image are no neighbours of each other.
         max_points: How many samples to look at, balanced over the classes.
-        max_memory: Bytes for the neighbour search.
-        backend: Which implementation searches.
 
     Returns:
         The samples in the order of their priorities.
     """
-    rows = balanced_order(samples.labels, priorities)[:max_points]
+    labels, ids = samples.labels.cpu(), samples.ids.cpu()
+    rows = balanced_order(labels, priorities)[:max_points]
     rows = rows[priorities[rows].argsort(stable=True)]
-    features = samples.features
-    # Every sample is its own group where its image's others are admitted: it is not its neighbour.
-    groups = (samples.images if exclude_same_image else samples.ids).to(features.device)
-    found = nearest_neighbors(
-        features,
-        queries=features[rows.to(features.device)],
-        groups=groups,
-        query_groups=groups[rows.to(features.device)],
-        max_memory=max_memory,
-        backend=backend,
-    )
-    neighbors, distances = found.indices[:, 0].cpu(), found.distances[:, 0].cpu()
-    points, explained = principal_components(features[rows.to(features.device)].cpu())
-    labels = samples.labels[rows]
-    agreeing = samples.labels[neighbors] == labels
-    chosen = torch.cat([agreeing.nonzero()[:num_pairs], (~agreeing).nonzero()[:num_pairs]])
-    pairs = [
-        (
-            int(samples.ids[rows[k]]),
-            int(samples.ids[neighbors[k]]),
-            int(labels[k]),
-            int(samples.labels[neighbors[k]]),
-            float(distances[k]),
-        )
-        for k in chosen.flatten().tolist()
-    ]
-    return Evidence(samples.ids[rows], labels, points, explained, pairs)
+    points, explained = principal_components(samples.features[rows.to(samples.features.device)])
+    neighbors = found.neighbors.indices[:, 0].cpu()[rows]
+    distances = found.neighbors.distances[:, 0].cpu()[rows]
+    columns = ids[rows], ids[neighbors], labels[rows], labels[neighbors], distances
+    pairs = list(zip(*(column.tolist() for column in columns), strict=True))
+    shown = first_pairs(pairs, num_pairs)
+    return Evidence(ids[rows], labels[rows], points.cpu(), explained, shown)
 
 
 def principal_components(features: Tensor) -> tuple[Tensor, tuple[float, float]]:
