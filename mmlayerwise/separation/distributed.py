@@ -60,6 +60,7 @@ def sharded_neighbors(
     k: int = 1,
     *,
     groups: Tensor | None = None,
+    numbers: Tensor | None = None,
     max_memory: int = DEFAULT_MEMORY,
     backend: str = 'exact',
 ) -> Neighbors:
@@ -67,24 +68,25 @@ def sharded_neighbors(
 
     Blocks of the shares travel round the ring of processes, the next one on its way while one is
     searched. Every process calls this with its share, which may be of any size, none included. The
-    points are numbered through in order of rank; the result for a share is, to the last bit, the
-    rows that :func:`nearest_neighbors` gives on one process for all points in that order.
+    result for a share is, to the last bit, the rows that :func:`nearest_neighbors` gives on one
+    process for all points in the order of their numbers.
 
     Args:
         features: This process's points, shape (num_own, dimension), any real dtype.
         k: How many neighbours.
         groups: int64 of shape (num_own,); points of one group are no neighbours, on whichever
             process they are.
+        numbers: int64 of shape (num_own,), ascending: the place of this process's points among all,
+            each from 0 on taken once; by default they are numbered through in order of rank.
         max_memory: Bytes for the search and for the two travelling blocks, on every process.
         backend: Which implementation searches, see :func:`nearest_neighbors`.
 
     Returns:
-        Neighbours of this process's points, numbered through all processes, on the device of
-        ``features``.
+        Neighbours of this process's points by their numbers, on the device of ``features``.
 
     Raises:
         SeparationError: On every process, if the shares disagree in dimension, dtype or in having
-            groups; otherwise as :func:`nearest_neighbors`.
+            groups, or where the search of one fails; otherwise as :func:`nearest_neighbors`.
     """
     rank, size = world()
     if size == 1:
@@ -92,32 +94,43 @@ def sharded_neighbors(
     shares = gather_objects(_describe(features, k, groups, max_memory))
     _check_shares(shares)
     counts = [share['shape'][0] for share in shares]
-    offsets = [sum(counts[:number]) for number in range(size)]
     points = features.detach().contiguous()
-    ids = None if groups is None else groups.to(features.device, torch.int64).contiguous()
+    if numbers is None:
+        numbers = torch.arange(counts[rank]) + sum(counts[:rank])
+    numbers = numbers.to(points.device, torch.int64).contiguous()
+    ids = None if groups is None else groups.to(points.device, torch.int64).contiguous()
     search = dict(max_memory=max_memory // 2, backend=backend)
+    failure = None
     try:
-        found = _shifted(nearest_neighbors(points, k, groups=ids, **search), offsets[rank])
-        failure = None
+        found = _numbered(nearest_neighbors(points, k, groups=ids, **search), numbers)
     except SeparationError as error:
         failure = str(error)
-    # Before anything travels: a process that stopped would leave the others waiting.
-    failed = [one for one in gather_objects(failure) if one]
-    if failed:
-        raise SeparationError(failed[0])
+    _raise_everywhere(failure)
     rows = _travelling_rows(shares)
     for start in range(0, max(counts), rows):
         blocks = [max(0, min(rows, count - start)) for count in counts]
         own = slice(start, start + blocks[rank])
-        ring = _travel([points[own], None if ids is None else ids[own]], blocks)
-        for source, (block, block_ids) in ring:
-            if not len(block) or not len(points):
+        ring = _travel([points[own], numbers[own], None if ids is None else ids[own]], blocks)
+        for block, block_numbers, block_ids in ring:
+            if failure or not len(block) or not len(points):
                 continue
-            part = nearest_neighbors(
-                block, k, queries=points, groups=block_ids, query_groups=ids, **search
-            )
-            found = _merge(found, _shifted(part, offsets[source] + start))
+            try:
+                part = nearest_neighbors(
+                    block, k, queries=points, groups=block_ids, query_groups=ids, **search
+                )
+                found = _merge(found, _numbered(part, block_numbers))
+            except SeparationError as error:
+                # The blocks go on travelling: without this process the others would wait for ever.
+                failure = str(error)
+    _raise_everywhere(failure)
     return found
+
+
+def _raise_everywhere(failure: str | None) -> None:
+    """Raise the first failure of any process on all of them."""
+    failed = [one for one in gather_objects(failure) if one]
+    if failed:
+        raise SeparationError(failed[0])
 
 
 def _describe(features: Tensor, k: int, groups: Tensor | None, max_memory: int) -> dict[str, Any]:
@@ -154,13 +167,11 @@ def _travelling_rows(shares: list[dict[str, Any]]) -> int:
     """How many points travel together: two such blocks take half of the least memory."""
     memory = min(share['max_memory'] for share in shares)
     element = torch.empty(0, dtype=shares[0]['dtype']).element_size()
-    return max(1, memory // (4 * (element * shares[0]['shape'][1] + 8)))
+    return max(1, memory // (4 * (element * shares[0]['shape'][1] + 16)))
 
 
-def _travel(
-    block: list[Tensor | None], counts: list[int]
-) -> Iterator[tuple[int, list[Tensor | None]]]:
-    """Pass blocks round the ring; yields each other process's rank and block.
+def _travel(block: list[Tensor | None], counts: list[int]) -> Iterator[list[Tensor | None]]:
+    """Pass blocks round the ring; yields each other process's block.
 
     Args:
         block: This process's tensors, each None on all processes or on none.
@@ -179,11 +190,11 @@ def _travel(
         ]
         waiting = _exchange(block, ahead, coming, behind)
         if step > 1:
-            yield (source + 1) % size, [None if part is None else part.to(home) for part in block]
+            yield [None if part is None else part.to(home) for part in block]
         for work in waiting:
             work.wait()
         block = coming
-    yield ahead, [None if part is None else part.to(home) for part in block]
+    yield [None if part is None else part.to(home) for part in block]
 
 
 def _exchange(
@@ -199,9 +210,11 @@ def _exchange(
     return dist.batch_isend_irecv(operations) if operations else []
 
 
-def _shifted(found: Neighbors, offset: int) -> Neighbors:
-    """Number the points through all processes."""
-    return Neighbors(found.indices + offset * (found.indices >= 0), found.distances)
+def _numbered(found: Neighbors, numbers: Tensor) -> Neighbors:
+    """Name the points by their numbers instead of their rows; -1 stays."""
+    # The last entry is what -1 points at.
+    names = torch.cat([numbers, numbers.new_full((1,), -1)])
+    return Neighbors(names[found.indices], found.distances)
 
 
 def _merge(left: Neighbors, right: Neighbors) -> Neighbors:

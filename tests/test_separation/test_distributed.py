@@ -4,6 +4,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from mmlayerwise.separation import SeparationError, nearest_neighbors
+from mmlayerwise.separation import distributed as module
 from mmlayerwise.separation.distributed import sharded_neighbors
 from tests.test_separation.test_neighbors import random
 
@@ -44,10 +45,41 @@ def search_shares(rank, counts, path):
             found = sharded_neighbors(**own, **options)
             assert torch.equal(found.indices, share(whole.indices, rank, counts)), name
             assert torch.equal(found.distances, share(whole.distances, rank, counts)), name
+            scattered = scatter(arguments, rank, counts)
+            found = sharded_neighbors(**scattered, **options)
+            assert torch.equal(found.indices, whole.indices[scattered['numbers']]), name
+            assert torch.equal(found.distances, whole.distances[scattered['numbers']]), name
         if world > 1:
             refuse_bad_shares(rank)
+            a_failure_in_the_ring_stops_all(rank)
     finally:
         dist.destroy_process_group()
+
+
+def scatter(arguments, rank, counts):
+    """A share of points that are dealt out at random."""
+    dealt = torch.randperm(57, generator=torch.Generator().manual_seed(1))
+    numbers = share(dealt, rank, counts).sort().values
+    own = {
+        key: value[numbers] if torch.is_tensor(value) else value for key, value in arguments.items()
+    }
+    return dict(own, numbers=numbers)
+
+
+def a_failure_in_the_ring_stops_all(rank):
+    """One process runs out of memory while blocks travel."""
+    calls = []
+
+    def scarce(*args, **kwargs):
+        calls.append(1)
+        if rank == 1 and len(calls) > 1:
+            raise SeparationError('no memory left on process 1')
+        return nearest_neighbors(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, 'nearest_neighbors', scarce)
+        with pytest.raises(SeparationError, match='no memory left on process 1'):
+            sharded_neighbors(random(9, 4, seed=rank), max_memory=100)
 
 
 def refuse_bad_shares(rank):
