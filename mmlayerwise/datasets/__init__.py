@@ -6,8 +6,11 @@ Those that inherit from a toolbox are there where the toolbox is installed.
 from importlib.util import find_spec
 
 from mmlayerwise.datasets import transforms
+from mmlayerwise.datasets.ag_news import AGNews
 from mmlayerwise.datasets.base_classification_dataset import BaseClassificationDataset
+from mmlayerwise.datasets.base_text_dataset import BaseTextDataset
 from mmlayerwise.datasets.cifar import CIFAR10, CIFAR100
+from mmlayerwise.datasets.dbpedia import DBpedia
 from mmlayerwise.datasets.digits import Digits
 from mmlayerwise.datasets.mnist import MNIST, FashionMNIST
 
@@ -15,7 +18,10 @@ __all__ = [
     'CIFAR10',
     'CIFAR100',
     'MNIST',
+    'AGNews',
     'BaseClassificationDataset',
+    'BaseTextDataset',
+    'DBpedia',
     'Digits',
     'FashionMNIST',
     'transforms',

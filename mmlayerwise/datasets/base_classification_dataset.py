@@ -78,13 +78,7 @@ class BaseClassificationDataset(BaseDataset):
             UserError: If a label has no class name.
         """
         images, labels = self._select_classes(*self.load_arrays())
-        num_classes = len(self.metainfo['classes'])
-        if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
-            raise UserError(
-                f'{type(self).__name__} in {self.data_root} has labels from {labels.min()} to '
-                f'{labels.max()}, but {num_classes} classes; the files are damaged or the '
-                'metainfo of the config names too few classes'
-            )
+        self._check_labels(labels)
         shape = images.shape[1:3]
         return [
             {'img': image, 'gt_label': label, 'img_shape': shape, 'ori_shape': shape}
@@ -108,6 +102,15 @@ class BaseClassificationDataset(BaseDataset):
         new_labels = np.full(max(len(known), int(labels.max(initial=0)) + 1), -1)
         new_labels[numbers] = np.arange(len(chosen))
         return images[kept], new_labels[labels[kept]]
+
+    def _check_labels(self, labels: np.ndarray) -> None:
+        num_classes = len(self.metainfo['classes'])
+        if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+            raise UserError(
+                f'{type(self).__name__} in {self.data_root} has labels from {labels.min()} to '
+                f'{labels.max()}, but {num_classes} classes; the files are damaged or the '
+                'metainfo of the config names too few classes'
+            )
 
     @force_full_init
     def get_gt_labels(self) -> np.ndarray:

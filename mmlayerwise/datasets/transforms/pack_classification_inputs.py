@@ -36,15 +36,26 @@ class PackClassificationInputs(BaseTransform):
         Returns:
             ``inputs`` and ``data_samples``.
         """
-        image = results['img']
-        if image.ndim == 2:
-            image = image[:, :, None]
-        inputs = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        inputs = self.inputs_of(results)
         meta = {key: results[key] for key in self.meta_keys if key in results}
         sample = ClassificationDataSample(metainfo=meta)
         if 'gt_label' in results:
             sample.set_gt_label(results['gt_label'])
         return {'inputs': inputs, 'data_samples': sample}
+
+    def inputs_of(self, results: dict) -> torch.Tensor:
+        """Take what the model reads from a sample.
+
+        Args:
+            results: Result of the pipeline; ``img`` of shape (H, W) or (H, W, C).
+
+        Returns:
+            Tensor of shape (C, H, W), of the image's own type.
+        """
+        image = results['img']
+        if image.ndim == 2:
+            image = image[:, :, None]
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(meta_keys={self.meta_keys})'

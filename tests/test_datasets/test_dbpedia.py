@@ -1,0 +1,15 @@
+from mmlayerwise.datasets import DBpedia
+from mmlayerwise.utils.dataset_sources import SOURCES
+
+
+def test_labels_follow_the_fourteen_classes(tmp_path):
+    rows = (f'{number},"title {number}","text"\n' for number in range(1, 15))
+    (tmp_path / 'test.csv').write_text(''.join(rows))
+    data = DBpedia(tmp_path, 'test')
+    names = [data.metainfo['classes'][label] for label in data.get_gt_labels()]
+    assert len(set(names)) == 14
+    assert (names[0], names[5], names[13]) == ('Company', 'MeanOfTransportation', 'WrittenWork')
+
+
+def test_the_download_has_its_layout():
+    assert SOURCES[DBpedia.download_name].layout == 'dbpedia_csv'
