@@ -9,8 +9,9 @@ from mmlayerwise.models.necks.global_average_pooling import (
     AdaptiveAveragePooling,
     GlobalAveragePooling,
 )
+from mmlayerwise.models.necks.k_max_pooling import KMaxPooling
 
-__all__ = ['AdaptiveAveragePooling', 'GlobalAveragePooling']
+__all__ = ['AdaptiveAveragePooling', 'GlobalAveragePooling', 'KMaxPooling']
 
 if find_spec('mmdet') is not None:
     from mmlayerwise.models.necks.passthrough_neck import PassthroughNeck
