@@ -24,6 +24,8 @@ from mmlayerwise.utils.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
+    from mmlayerwise.separation.levels import PyramidLevels
+
 PROJECT = 'mmlayerwise'
 DISABLED_VARIABLE = 'MMLAYERWISE_DISABLED_PLUGINS'
 # Modules of this package that implement hooks, as a plugin does.
@@ -72,6 +74,17 @@ class HookSpecifications:
 
         Returns:
             Sampler classes by the name that ``samples=dict(type=...)`` uses.
+        """
+
+    @hookspec(firstresult=True)
+    def pyramid_levels(self, model: 'nn.Module') -> 'PyramidLevels | None':
+        """Tell how a detector assigns boxes to the levels of its feature pyramid.
+
+        Args:
+            model: The detector, without a distributed wrapper.
+
+        Returns:
+            The levels and their rule, or None for a detector this plugin doesn't know.
         """
 
     @hookspec(firstresult=True)

@@ -27,8 +27,11 @@ from mmlayerwise.separation.samples import (
     BoxSamples,
     GroundTruth,
     ImageSamples,
+    InstanceSamples,
     PixelSamples,
     Sampler,
+    TextSamples,
+    TokenSamples,
 )
 from mmlayerwise.separation.selection import (
     FeatureRanking,
@@ -51,6 +54,7 @@ __all__ = [
     'FeatureRanking',
     'GroundTruth',
     'ImageSamples',
+    'InstanceSamples',
     'Layer',
     'LayerSeparation',
     'Neighbors',
@@ -63,6 +67,8 @@ __all__ = [
     'Smoothness',
     'Tap',
     'Taps',
+    'TextSamples',
+    'TokenSamples',
     'Trace',
     'center_separation_index',
     'chance_level',

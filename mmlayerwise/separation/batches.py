@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from mmlayerwise.separation.errors import SeparationError
 from mmlayerwise.separation.samples import GroundTruth, ground_truths
@@ -39,6 +39,14 @@ def as_batches(data: Iterable[Any]) -> Iterator[Batch]:
                 f'A batch must be a Batch or a pair (inputs, labels), got {type(item).__name__}.'
             )
         inputs, truth = item
-        truths = ground_truths(truth, images)
+        size = input_size_of(inputs)
+        truths = ground_truths(truth, images, size)
         images += len(truths)
-        yield Batch(inputs, truths, tuple(inputs.shape[-2:]))
+        yield Batch(inputs, truths, size)
+
+
+def input_size_of(inputs: Tensor) -> tuple[int, int]:
+    """(height, width) of batched images; a text, (texts, length) or (..., length), has height 1."""
+    if inputs.ndim == 3 or (inputs.ndim == 2 and not inputs.is_floating_point()):
+        return 1, inputs.shape[-1]
+    return tuple(inputs.shape[-2:])

@@ -1,4 +1,4 @@
-"""Feature maps as geometry: their stride, their form, and pooling of boxes."""
+"""Feature maps as geometry: their stride, their form, and pooling of boxes and masks."""
 
 from math import ceil
 
@@ -86,3 +86,60 @@ def _bin_weights(
     distance = (points[..., None] - torch.arange(cells, device=start.device)).abs()
     weights = (1 - distance).clamp(min=0) * inside[..., None]
     return weights.sum(2) / samples[:, None, None]
+
+
+def mask_boxes(masks: Tensor) -> Tensor:
+    """Smallest boxes round masks.
+
+    Args:
+        masks: bool of shape (num_masks, height, width).
+
+    Returns:
+        float32 of shape (num_masks, 4): left, top, right, bottom in pixels; zeros for empty masks.
+    """
+    boxes = torch.zeros(len(masks), 4)
+    for number, mask in enumerate(masks):
+        rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+        if len(rows):
+            sides = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+            boxes[number] = torch.cat(sides).float()
+    return boxes
+
+
+def mask_pool(
+    feature_map: Tensor, mask: Tensor, box: Tensor, stride: tuple[float, float]
+) -> Tensor:
+    """Mean of the features under a mask; a cell weighs as much as the mask covers of it.
+
+    Args:
+        feature_map: float of shape (channels, height, width).
+        mask: bool of shape (input height, input width), not empty.
+        box: float of shape (4,): the smallest box round the mask.
+        stride: Input pixels a cell covers, (vertical, horizontal).
+
+    Returns:
+        float32 of shape (channels,).
+    """
+    left, top, right, bottom = (int(side) for side in box)
+    rows, vertical = _coverage(top, bottom, stride[0], feature_map.shape[1])
+    columns, horizontal = _coverage(left, right, stride[1], feature_map.shape[2])
+    covered = vertical @ mask[top:bottom, left:right].double() @ horizontal.T
+    weights = (covered / covered.sum()).to(feature_map.device, torch.float32)
+    return torch.einsum('chw,hw->c', feature_map[:, rows, columns].float(), weights)
+
+
+def _coverage(start: int, stop: int, stride: float, cells: int) -> tuple[slice, Tensor]:
+    """Which cells the pixels start ... stop - 1 lie in, and how much of each pixel in each cell.
+
+    Returns:
+        The cells, and float64 of shape (num_cells, num_pixels). A pixel beyond the last cell, of a
+        map that was cut, counts to the last.
+    """
+    first, last = (min(int(pixel / stride), cells - 1) for pixel in (start, stop - 1e-6))
+    edges = torch.arange(first, last + 2, dtype=torch.float64) * stride
+    if last == cells - 1:
+        edges[-1] = max(float(edges[-1]), stop)
+    pixels = torch.arange(start, stop, dtype=torch.float64)
+    upper = torch.minimum(pixels + 1, edges[1:, None])
+    lower = torch.maximum(pixels, edges[:-1, None])
+    return slice(first, last + 1), (upper - lower).clamp(min=0)

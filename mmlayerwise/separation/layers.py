@@ -26,6 +26,8 @@ _ATTENTION = re.compile(r'(Attention|Attn|MSA)(Module|Block|Layer|2d)?$')
 _CONVOLUTION = re.compile(r'Conv\w*[123]d|DeformConv')
 _NORMALISATION = re.compile(r'Norm(?!al)')
 _ACTIVATION = re.compile(r'(ReLU|SiLU|Swish|ELU|Mish|Sigmoid|Tanh|Activation|Clip|Act)\d?$')
+# What follows a module's name: the number of the call, the part of the output.
+_PART = re.compile(r'(#\d+)?(\[\w+\])*$')
 _HEAD = re.compile(r'(^|_)heads?($|_)|classifier$')
 
 
@@ -45,6 +47,11 @@ class Layer:
     def name(self) -> str:
         """The tap's name."""
         return self.tap.name
+
+    @property
+    def module(self) -> str:
+        """Name of the module that the layer is named after."""
+        return _PART.sub('', self.name)
 
 
 @dataclass
@@ -238,7 +245,7 @@ class Trace:
     def _named(self, wanted: str) -> list[Layer]:
         if wanted in self.modules and wanted:
             return self._run_outputs([wanted], wanted)
-        base = re.sub(r'(#\d+)?(\[\w+\])?$', '', wanted)
+        base = _PART.sub('', wanted)
         if base != wanted and base in self.modules:
             entries = self._run_outputs([base], base)
             chosen = [entry for entry in entries if entry.name == wanted]

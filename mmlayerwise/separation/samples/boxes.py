@@ -1,34 +1,31 @@
 """Ground-truth boxes."""
 
-from collections.abc import Sequence
+from copy import copy
 
-import torch
 from torch import Tensor
 
 from mmlayerwise.separation.errors import SeparationError
-from mmlayerwise.separation.geometry import as_feature_map, roi_align, stride_of
-from mmlayerwise.separation.samples.balance import select_balanced
+from mmlayerwise.separation.geometry import roi_align
 from mmlayerwise.separation.samples.ground_truth import GroundTruth
-from mmlayerwise.separation.samples.sampler import (
-    Candidates,
-    Extracted,
-    Sampler,
-    is_map,
-    random_priorities,
-)
+from mmlayerwise.separation.samples.regions import RegionSamples
+from mmlayerwise.separation.samples.sampler import Candidates, Pooling, check_caps, check_pooling
 
 
-class BoxSamples(Sampler):
+class BoxSamples(RegionSamples):
     """Ground-truth boxes, pooled by RoIAlign at the layer's own stride.
 
-    Every box is measured on every level of a pyramid. Boxes of one image are no neighbours of each
-    other: they share background and overlap, so that even random weights would score high.
+    Boxes of one image are no neighbours of each other: they share background and overlap, so that
+    even random weights would score high.
 
     Args:
         output_size: Bins a side.
         max_per_image: Boxes to take from one image at most, balanced over its classes.
         max_images: Images to look at, at most.
         exclude_same_image: Whether boxes of one image are no neighbours of each other.
+        max_per_class: Boxes of one class to take from one image, at most; None for no limit.
+        levels: ``'all'`` measures every box on every level of a feature pyramid, ``'assigned'`` on
+            the level to which the detector assigns it, see
+            :func:`mmlayerwise.separation.levels.pyramid_levels`. A backbone's layers see all boxes.
     """
 
     kind = 'box'
@@ -39,11 +36,19 @@ class BoxSamples(Sampler):
         max_per_image: int = 50,
         max_images: int = 200,
         exclude_same_image: bool = True,
+        max_per_class: int | None = None,
+        levels: str = 'all',
     ) -> None:
+        super().__init__(max_per_image, max_images, exclude_same_image, max_per_class, levels)
+        check_caps(output_size=output_size)
         self.output_size = output_size
-        self.max_per_image = max_per_image
-        self.max_images = max_images
-        self.exclude_same_image = exclude_same_image
+
+    def pooled(self, pooling: Pooling) -> 'BoxSamples':  # noqa: D102
+        check_pooling(pooling)
+        sampler = copy(self)
+        if pooling != 'flatten':  # the bins as they are
+            sampler.output_size = 1 if pooling == 'average' else pooling
+        return sampler
 
     def candidates(self, truth: GroundTruth, seed: int) -> Candidates:  # noqa: D102
         if truth.boxes is None or truth.box_labels is None:
@@ -52,28 +57,10 @@ class BoxSamples(Sampler):
         if truth.size is not None:
             limit = boxes.new_tensor(truth.size).flip(0).repeat(2)
             boxes = boxes.clamp(min=0).minimum(limit)
-        visible = (boxes[:, 2:] > boxes[:, :2]).all(1)
-        found = Candidates(
-            truth, labels, random_priorities(seed, truth.image, len(labels)), boxes
-        ).take(visible)
-        return found.take(select_balanced(found.labels, found.priorities, self.max_per_image))
+        areas = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1)
+        return self._choose(truth, labels, boxes, areas, seed)[0]
 
-    def accepts(  # noqa: D102
-        self, shape: tuple[int, ...], num_images: int, input_size: tuple[int, int]
-    ) -> bool:
-        return is_map(shape, num_images, input_size)
-
-    def extract(  # noqa: D102
-        self, output: Tensor, batch: Sequence[Candidates], input_size: tuple[int, int]
-    ) -> Extracted:
-        grid = as_feature_map(output, input_size)
-        stride = stride_of(input_size, tuple(grid.shape[2:]))
-        pooled = [
-            roi_align(grid[number], image.places, stride, self.output_size)
-            for number, image in enumerate(batch)
-        ]
-        return Extracted(
-            torch.cat(pooled).flatten(1),
-            torch.cat([image.labels for image in batch]),
-            torch.cat([image.ids for image in batch]),
-        )
+    def _read(
+        self, feature_map: Tensor, image: Candidates, rows: Tensor, stride: tuple[float, float]
+    ) -> Tensor:
+        return roi_align(feature_map, image.places[rows], stride, self.output_size)

@@ -7,22 +7,25 @@ from mmlayerwise.separation.errors import SeparationError
 from mmlayerwise.separation.samples.boxes import BoxSamples
 from mmlayerwise.separation.samples.ground_truth import GroundTruth
 from mmlayerwise.separation.samples.images import ImageSamples
+from mmlayerwise.separation.samples.instances import InstanceSamples
 from mmlayerwise.separation.samples.pixels import PixelSamples
 from mmlayerwise.separation.samples.sampler import Sampler
+from mmlayerwise.separation.samples.text import TextSamples, TokenSamples
 
 
 @hookimpl
 def samplers() -> dict[str, type[Sampler]]:
     """Give the samplers of this module to the plugin manager."""
-    return {sampler.__name__: sampler for sampler in (ImageSamples, BoxSamples, PixelSamples)}
+    kinds = (ImageSamples, BoxSamples, PixelSamples, InstanceSamples, TextSamples, TokenSamples)
+    return {sampler.__name__: sampler for sampler in kinds}
 
 
 def build_sampler(samples: str | dict | Sampler, truths: Sequence[GroundTruth]) -> Sampler:
     """Build a sampler from ``'auto'``, ``dict(type=...)`` or a sampler.
 
     Args:
-        samples: ``'auto'`` follows the ground truth: the image's label, else boxes, else the
-            label map. A dict names the type and its arguments.
+        samples: ``'auto'`` follows the ground truth: the image's or text's label, else boxes, else
+            the label map or the tokens' labels. A dict names the type and its arguments.
         truths: Ground truth of a batch, for ``'auto'``.
 
     Raises:
@@ -46,10 +49,11 @@ def build_sampler(samples: str | dict | Sampler, truths: Sequence[GroundTruth]) 
 
 
 def _inferred(truths: Sequence[GroundTruth]) -> Sampler:
+    is_text = any(truth.size is not None and truth.size[0] == 1 for truth in truths)
     for field, sampler in (
-        ('label', ImageSamples),
+        ('label', TextSamples if is_text else ImageSamples),
         ('boxes', BoxSamples),
-        ('label_map', PixelSamples),
+        ('label_map', TokenSamples if is_text else PixelSamples),
     ):
         if any(getattr(truth, field) is not None for truth in truths):
             return sampler()

@@ -1,6 +1,7 @@
 """Whole images."""
 
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +10,14 @@ from torch import Tensor
 from mmlayerwise.separation.errors import SeparationError
 from mmlayerwise.separation.geometry import as_feature_map
 from mmlayerwise.separation.samples.ground_truth import GroundTruth
-from mmlayerwise.separation.samples.sampler import Candidates, Extracted, Sampler, random_priorities
+from mmlayerwise.separation.samples.sampler import (
+    Candidates,
+    Extracted,
+    Pooling,
+    Sampler,
+    check_pooling,
+    random_priorities,
+)
 
 
 class ImageSamples(Sampler):
@@ -25,16 +33,19 @@ class ImageSamples(Sampler):
     kind = 'image'
 
     def __init__(self, pool: str | int = 'auto', max_dimension: int = 8192) -> None:
-        if pool not in ('auto', 'flatten', 'average') and not (isinstance(pool, int) and pool > 0):
-            raise SeparationError(
-                f"pool must be 'auto', 'flatten', 'average' or a grid size, got {pool!r}."
-            )
-        self.pool = pool
+        self.pool = check_pooling(pool, ('auto', 'flatten', 'average'))
         self.max_dimension = max_dimension
+
+    def pooled(self, pooling: Pooling) -> 'ImageSamples':  # noqa: D102
+        sampler = copy(self)
+        sampler.pool = check_pooling(pooling, ('auto', 'flatten', 'average'))
+        return sampler
 
     def candidates(self, truth: GroundTruth, seed: int) -> Candidates:  # noqa: D102
         if truth.label is None:
-            raise SeparationError('Image samples need a label for every image (gt_label).')
+            raise SeparationError(
+                f'{self.kind.capitalize()} samples need a label for every {self.kind} (gt_label).'
+            )
         return Candidates(
             truth,
             torch.tensor([truth.label]),
@@ -61,8 +72,13 @@ class ImageSamples(Sampler):
     def _pooled(self, output: Tensor, input_size: tuple[int, int]) -> Tensor:
         if output.ndim == 2 or self.pool == 'flatten':
             return output
-        grid = as_feature_map(output, input_size)
+        grid = self._grid(output, input_size)
         if grid is None:
+            if isinstance(self.pool, int):
+                raise SeparationError(
+                    f'An output of shape {tuple(output.shape)} has no grid to pool to {self.pool} '
+                    "cells a side. Choose the pooling 'average' or 'flatten' for this layer."
+                )
             too_large = self.pool == 'auto' and output[0].numel() > self.max_dimension
             return output.mean(1) if self.pool == 'average' or too_large else output
         if self.pool == 'average':
@@ -72,4 +88,8 @@ class ImageSamples(Sampler):
             while size.numel() > 1 and grid.shape[1] * size.numel() > self.max_dimension:
                 size = torch.Size((side + 1) // 2 for side in size)
             return F.adaptive_avg_pool2d(grid, size)
-        return F.adaptive_avg_pool2d(grid, self.pool)
+        return F.adaptive_avg_pool2d(grid, [min(self.pool, side) for side in grid.shape[2:]])
+
+    def _grid(self, output: Tensor, input_size: tuple[int, int]) -> Tensor | None:
+        """The output as (images, channels, height, width), or None."""
+        return as_feature_map(output, input_size)

@@ -13,6 +13,7 @@ from mmlayerwise.separation.samples.sampler import (
     Candidates,
     Extracted,
     Sampler,
+    check_caps,
     is_map,
     random_priorities,
 )
@@ -28,26 +29,37 @@ class PixelSamples(Sampler):
     Args:
         max_per_image: Pixels to take from one image, balanced over its classes.
         max_images: Images to look at, at most.
+        max_per_class: Pixels of one class to take from one image, at most; None for no limit.
         exclude_same_image: Whether pixels of one image are no neighbours of each other.
     """
 
     kind = 'pixel'
 
     def __init__(
-        self, max_per_image: int = 50, max_images: int = 100, exclude_same_image: bool = True
+        self,
+        max_per_image: int = 50,
+        max_images: int = 100,
+        exclude_same_image: bool = True,
+        max_per_class: int | None = None,
     ) -> None:
+        check_caps(max_per_image=max_per_image, max_images=max_images, max_per_class=max_per_class)
         self.max_per_image = max_per_image
         self.max_images = max_images
         self.exclude_same_image = exclude_same_image
+        self.max_per_class = max_per_class
 
     def candidates(self, truth: GroundTruth, seed: int) -> Candidates:  # noqa: D102
         if truth.label_map is None:
-            raise SeparationError('Pixel samples need a label map (gt_sem_seg).')
+            raise SeparationError(
+                f'{self.kind.capitalize()} samples need a label map (gt_sem_seg).'
+            )
         label_map = truth.label_map.cpu().long()
         places = (label_map != truth.ignore_label).nonzero()
         labels = label_map[places[:, 0], places[:, 1]]
         found = Candidates(truth, labels, random_priorities(seed, truth.image, len(labels)), places)
-        return found.take(select_balanced(found.labels, found.priorities, self.max_per_image))
+        return found.take(
+            select_balanced(found.labels, found.priorities, self.max_per_image, self.max_per_class)
+        )
 
     def accepts(  # noqa: D102
         self, shape: tuple[int, ...], num_images: int, input_size: tuple[int, int]
@@ -57,7 +69,7 @@ class PixelSamples(Sampler):
     def extract(  # noqa: D102
         self, output: Tensor, batch: Sequence[Candidates], input_size: tuple[int, int]
     ) -> Extracted:
-        grid = as_feature_map(output, input_size)
+        grid = self._grid(output, input_size)
         height, width = grid.shape[2:]
         stride = stride_of(input_size, (height, width))
         features, labels, ids, cells = [], [], [], []
@@ -75,6 +87,10 @@ class PixelSamples(Sampler):
             ids.append(image.ids[kept])
             cells.append(image.truth.image * height * width + flat)
         return Extracted(torch.cat(features), torch.cat(labels), torch.cat(ids), torch.cat(cells))
+
+    def _grid(self, output: Tensor, input_size: tuple[int, int]) -> Tensor:
+        """The output as (images, channels, height, width)."""
+        return as_feature_map(output, input_size)
 
 
 def majority_label(truth: GroundTruth, cells: Tensor, stride: tuple[float, float]) -> Tensor:
