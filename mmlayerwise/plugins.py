@@ -24,12 +24,17 @@ from mmlayerwise.utils.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
+    from mmlayerwise.forward.layer_graph import LayerGraph
     from mmlayerwise.separation.levels import PyramidLevels
 
 PROJECT = 'mmlayerwise'
 DISABLED_VARIABLE = 'MMLAYERWISE_DISABLED_PLUGINS'
 # Modules of this package that implement hooks, as a plugin does.
-BUILT_INS = ('mmlayerwise.separation.neighbors', 'mmlayerwise.separation.samples')
+BUILT_INS = (
+    'mmlayerwise.separation.neighbors',
+    'mmlayerwise.separation.samples',
+    'mmlayerwise.forward.layer_order',
+)
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -88,11 +93,12 @@ class HookSpecifications:
         """
 
     @hookspec(firstresult=True)
-    def layer_order(self, model: 'nn.Module') -> Sequence[str] | None:
-        """Order the layers of a network for which the order of execution is not the right one.
+    def layer_order(self, model: 'nn.Module', graph: 'LayerGraph') -> Sequence[str] | None:
+        """Order the layers of a network for which the built-in rule is not the right one.
 
         Args:
             model: The network, without a distributed wrapper.
+            graph: What one forward pass computes from what.
 
         Returns:
             Names of sub-modules, first to last, or None for a network this plugin doesn't know.

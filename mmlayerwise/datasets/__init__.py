@@ -13,6 +13,7 @@ from mmlayerwise.datasets.cifar import CIFAR10, CIFAR100
 from mmlayerwise.datasets.dbpedia import DBpedia
 from mmlayerwise.datasets.digits import Digits
 from mmlayerwise.datasets.mnist import MNIST, FashionMNIST
+from mmlayerwise.datasets.samplers import ClassBalancedBatchSampler
 
 __all__ = [
     'CIFAR10',
@@ -21,6 +22,7 @@ __all__ = [
     'AGNews',
     'BaseClassificationDataset',
     'BaseTextDataset',
+    'ClassBalancedBatchSampler',
     'DBpedia',
     'Digits',
     'FashionMNIST',

@@ -1,5 +1,5 @@
 """Adapters from mmengine to the measure, forward learning and compression."""
 
-from mmlayerwise.engine import hooks
+from mmlayerwise.engine import hooks, runner
 
-__all__ = ['hooks']
+__all__ = ['hooks', 'runner']

@@ -196,9 +196,11 @@ class MeasuringData:
         starts = range(0, len(self.images), self.batch_size)
         return [self.images[start : start + self.batch_size] for start in starts][rank::size]
 
-    def prepare(self, model: nn.Module, images: Sequence[int], data: Any) -> Batch:
+    def prepare(
+        self, model: nn.Module, images: Sequence[int], data: Any, training: bool = False
+    ) -> Batch:
         """Preprocess collated data and read the ground truth from it."""
-        data = model.data_preprocessor(data, False)
+        data = model.data_preprocessor(data, training)
         inputs = data['inputs'] if isinstance(data, dict) else data[0]
         size = tuple(inputs.shape[-2:])
         if isinstance(data, dict):

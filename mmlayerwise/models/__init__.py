@@ -7,7 +7,9 @@ from mmlayerwise.models import (
     dense_heads,
     heads,
     layers,
+    losses,
     necks,
+    task_modules,
 )
 
 __all__ = [
@@ -17,5 +19,7 @@ __all__ = [
     'dense_heads',
     'heads',
     'layers',
+    'losses',
     'necks',
+    'task_modules',
 ]

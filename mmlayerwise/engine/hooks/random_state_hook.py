@@ -47,7 +47,7 @@ class RandomStateHook(Hook):
         Args:
             runner: The runner, with its train loop built and its checkpoint loaded.
         """
-        loader = runner.train_dataloader
+        loader = self._loader = runner.train_dataloader
         if isinstance(loader.dataset, IterableDataset):
             print_log(
                 'RandomStateHook: an iterable data set has no sample numbers, so its augmentation '
@@ -71,6 +71,8 @@ class RandomStateHook(Hook):
         Args:
             runner: The runner; its iteration is that of the first batch to come.
         """
+        if runner.train_dataloader is not self._loader:  # the loop went on to another one
+            self.before_train(runner)
         if self._batches is None:
             return
         iterator = getattr(runner.train_loop, 'dataloader_iterator', None)

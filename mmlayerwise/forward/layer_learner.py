@@ -1,0 +1,192 @@
+"""One step of learning a layer, and how well it separates."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmlayerwise.forward.errors import ForwardLearningError
+from mmlayerwise.forward.layer_order import ForwardLayer
+from mmlayerwise.forward.mining import MinedTriplets
+from mmlayerwise.separation import Batch, measure
+from mmlayerwise.separation.distributed import gather_objects, gather_rows
+from mmlayerwise.separation.neighbors import DEFAULT_MEMORY
+from mmlayerwise.separation.samples import Candidates, Extracted, Sampler, select_balanced
+from mmlayerwise.separation.taps import Tap, Taps, undisturbed
+
+Forward = Callable[[nn.Module, Any], Any]
+Miner = Callable[[Tensor, Tensor, Tensor | None], MinedTriplets]
+
+
+class LayerLearner(nn.Module):
+    """A model up to one of its layers, with the triplet loss on that layer's output.
+
+    The forward pass ends behind the layer: what comes later does not run.
+
+    Args:
+        model: The model.
+        layer: The layer.
+        sampler: What a sample is.
+        miner: Finds the triplets of a batch.
+        loss: Takes them; its ``embed`` gives the space in which they are sought.
+        forward: Runs the model on the inputs of a batch.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: ForwardLayer,
+        sampler: Sampler,
+        miner: Miner,
+        loss: nn.Module,
+        forward: Forward,
+    ) -> None:
+        super().__init__()
+        if not (loss.bounded or loss.normalize or layer.normalized):
+            raise ForwardLearningError(
+                f'{type(loss).__name__} on layer {layer.name!r}, which has no normalisation, would '
+                'fall without end by the features growing alone. Take HingeTripletLoss or '
+                'SoftTripletLoss, set normalize=True, or give the layer a batch normalisation.'
+            )
+        self.model = model
+        self.layer = layer
+        self.sampler = sampler
+        self.miner = miner
+        self.loss = loss
+        self.run_model = forward
+
+    def forward(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
+        """Loss of one batch.
+
+        Args:
+            batch: The batch.
+            seed: Of the choice of boxes or pixels.
+
+        Returns:
+            The loss, and float64 of shape (4,) to be summed over the processes: loss times number
+            of triplets, number of triplets, number of separated anchors, and 1 if the loss or a
+            feature is NaN or infinite.
+        """
+        candidates = [self.sampler.candidates(truth, seed) for truth in batch.truths]
+        output = _read(self.model, self.layer.output.tap, self.run_model, batch)
+        with torch.autocast(output.device.type, enabled=False):
+            samples = _extract(self.sampler, output, candidates, batch.input_size)
+            features = output.float().flatten()[:0] if samples is None else samples.features
+            # With nothing to compare, a zero that still belongs to the graph.
+            loss = features.sum() * 0
+            found, separated = 0, 0.0
+            if samples is not None:
+                triplets = self._mine(samples)
+                found, separated = len(triplets), triplets.separation_index
+                loss = loss + self.loss(triplets.anchors, triplets.friends, triplets.enemies)
+        broken = float(not bool(torch.isfinite(loss) & features.isfinite().all()))
+        sums = [0.0 if broken else loss.item() * found, found, separated * found, broken]
+        return loss, torch.tensor(sums, dtype=torch.float64, device=output.device)
+
+    def _mine(self, samples: Extracted) -> MinedTriplets:
+        device = samples.features.device
+        images = samples.images.to(device) if self.sampler.exclude_same_image else None
+        return self.miner(self.loss.embed(samples.features), samples.labels.to(device), images)
+
+
+def layer_separation_index(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    layer: ForwardLayer,
+    sampler: Sampler,
+    forward: Forward,
+    *,
+    num_samples: int,
+    seed: int = 0,
+    max_memory: int = DEFAULT_MEMORY,
+    backend: str = 'exact',
+) -> float:
+    """Separation index of a layer; with several processes of all their samples, the same on all.
+
+    Args:
+        model: The model; it is left as it was found.
+        batches: This process's share of the data.
+        layer: The layer.
+        sampler: What a sample is.
+        forward: Runs the model on the inputs of a batch.
+        num_samples: At most so many, balanced over the classes.
+        seed: Of the choice of samples.
+        max_memory: Bytes for the neighbour search.
+        backend: Which implementation searches.
+
+    Raises:
+        SeparationError: For features that cannot be measured.
+        ForwardLearningError: If there are no samples or only one class.
+    """
+    parts, priorities = [], []
+    with undisturbed(model, seed):
+        for batch in batches:
+            candidates = [sampler.candidates(truth, seed) for truth in batch.truths]
+            output = _read(model, layer.output.tap, forward, batch)
+            found = _extract(sampler, output, candidates, batch.input_size)
+            if found is None:
+                continue
+            found.features = found.features.cpu()
+            parts.append(found)
+            known = dict(
+                zip(
+                    torch.cat([one.ids for one in candidates]).tolist(),
+                    torch.cat([one.priorities for one in candidates]).tolist(),
+                    strict=True,
+                )
+            )
+            priorities += [known[number] for number in found.ids.tolist()]
+
+    def rows(name: str) -> Tensor | None:
+        return gather_rows(torch.cat([getattr(part, name) for part in parts]) if parts else None)
+
+    features, labels, ids = rows('features'), rows('labels'), rows('ids')
+    order = gather_rows(torch.tensor(priorities, dtype=torch.float64) if parts else None)
+    if labels is None or len(labels.unique()) < 2:
+        count = 0 if labels is None else len(labels)
+        raise ForwardLearningError(
+            f'The training data give {count} {sampler.kind} samples of '
+            f'{0 if labels is None else len(labels.unique())} class(es) at layer {layer.name!r}; '
+            'learning to separate needs two classes at least. Check the annotations and samples.'
+        )
+    by_id = ids.argsort(stable=True)
+    kept = by_id[select_balanced(labels[by_id], order[by_id], num_samples)]
+    chosen = Extracted(features[kept], labels[kept], ids[kept])
+    found = measure(
+        chosen.features,
+        chosen.labels,
+        groups=chosen.images if sampler.exclude_same_image else None,
+        max_memory=max_memory,
+        backend=backend,
+        layer=layer.name,
+    )
+    return gather_objects(found.index)[0]
+
+
+def _read(model: nn.Module, tap: Tap, forward: Forward, batch: Batch) -> Tensor:
+    """The output of a layer; the pass ends behind it."""
+    outputs: list[Tensor] = []
+    taps = Taps(model, [tap], lambda _, output: outputs.append(output), stop_early=True)
+    with taps:
+        taps.run(lambda: forward(model, batch.inputs))
+    return outputs[0]
+
+
+def _extract(
+    sampler: Sampler, output: Tensor, candidates: Sequence[Candidates], size: tuple[int, int]
+) -> Extracted | None:
+    """The samples of a batch, each place of the layer once; None where there are none."""
+    if not any(len(image.labels) for image in candidates):
+        return None
+    found = sampler.extract(output, candidates, size)
+    if found.cells is None:
+        return found
+    values, inverse = found.cells.unique(return_inverse=True)
+    first = torch.full((len(values),), len(inverse)).scatter_reduce(
+        0, inverse, torch.arange(len(inverse)), 'amin'
+    )
+    first = first.sort().values
+    return Extracted(
+        found.features[first.to(found.features.device)], found.labels[first], found.ids[first]
+    )

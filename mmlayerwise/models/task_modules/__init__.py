@@ -1,0 +1,13 @@
+"""Task modules: what is neither a network nor a loss.
+
+Those of forward learning need no mmengine where they are defined, and are registered here.
+"""
+
+from mmlayerwise.forward.mining import NearestTripletMiner
+from mmlayerwise.forward.stop_rule import SeparationStopRule
+from mmlayerwise.registry import TASK_UTILS
+
+for part in (NearestTripletMiner, SeparationStopRule):
+    TASK_UTILS.register_module(module=part)
+
+__all__ = ['NearestTripletMiner', 'SeparationStopRule']
