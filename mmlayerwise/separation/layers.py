@@ -2,7 +2,7 @@
 
 One forward pass is traced. A convolution or linear layer is tapped after the normalisation and the
 activation that take its very output, found by following the tensor itself: a block's ReLU that
-serves three convolutions gives each its own call.
+serves three convolutions gives each its own call, and an activation may be called as a function.
 """
 
 import re
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from mmlayerwise.separation.activations import ActivationWatch
 from mmlayerwise.separation.errors import SeparationError
-from mmlayerwise.separation.taps import Tap, tensors_of, undisturbed
+from mmlayerwise.separation.taps import Key, Tap, part_name, tensors_of, undisturbed
 
 LayerSelection = str | Sequence[str]
 
@@ -28,6 +29,8 @@ _NORMALISATION = re.compile(r'Norm(?!al)')
 _ACTIVATION = re.compile(r'(ReLU|SiLU|Swish|ELU|Mish|Sigmoid|Tanh|Activation|Clip|Act)\d?$')
 # What follows a module's name: the number of the call, the part of the output.
 _PART = re.compile(r'(#\d+)?(\[\w+\])*$')
+# head['scores'] means head[scores].
+_QUOTED = re.compile(r'\[([\'"])(\w+)\1\]')
 _HEAD = re.compile(r'(^|_)heads?($|_)|classifier$')
 
 
@@ -56,11 +59,17 @@ class Layer:
 
 @dataclass
 class _Call:
-    """One call of a module: its outputs, and the tensors they came from."""
+    """One call of a module with its outputs, or of an activation function on its output."""
 
     module: str
     number: int
-    outputs: list[tuple[int | str | None, tuple[int, ...]]]
+    outputs: list[tuple[Key | None, tuple[int, ...]]]
+    returned: str = 'Tensor'
+    activation: bool = False
+
+    @property
+    def place(self) -> tuple[str, int, bool]:
+        return self.module, self.number, self.activation
 
 
 @dataclass
@@ -70,6 +79,7 @@ class _Chain:
     layer: str
     number: int
     end: _Call
+    output: weakref.ref  # the tensor that the end returned
     stage: int = 0  # 0: bare, 1: normalised, 2: activated
     source: '_Chain | None' = None
     feeds: list['_Chain'] = field(default_factory=list)
@@ -91,12 +101,16 @@ class Trace:
         self._kinds = layer_kinds(model)
         self._counts: Counter[str] = Counter()
         self._producers: dict[int, tuple[weakref.ref, _Chain]] = {}
+        self._inside = 0  # modules of a chain that are running
         handles = [
             module.register_forward_hook(self._hook(name), with_kwargs=True)
             for name, module in self.modules.items()
         ]
+        handles += [
+            self.modules[name].register_forward_pre_hook(self._entered) for name in self._kinds
+        ]
         try:
-            with undisturbed(model):
+            with undisturbed(model), ActivationWatch(self._activated):
                 forward()
         finally:
             for handle in handles:
@@ -105,10 +119,11 @@ class Trace:
 
     def _hook(self, name: str) -> Callable:
         def record(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+            self._inside -= name in self._kinds
             found = [(None, output)] if isinstance(output, Tensor) else tensors_of(output)
             floating = [(key, value) for key, value in found if value.is_floating_point()]
             outputs = [(key, tuple(value.shape)) for key, value in floating]
-            call = _Call(name, self._counts[name], outputs)
+            call = _Call(name, self._counts[name], outputs, _kind_of(output))
             self._counts[name] += 1
             self.calls.append(call)
             if floating:
@@ -117,11 +132,26 @@ class Trace:
 
         return record
 
+    def _entered(self, module: nn.Module, args: tuple) -> None:
+        self._inside += 1
+
+    def _activated(self, before: Tensor, after: Tensor) -> None:
+        """Extend a chain by an activation that is called as a function."""
+        chain = self._producer(before)
+        if self._inside or chain is None:
+            return
+        if chain.stage < 2 and chain.output() is before:
+            end = chain.end
+            chain.end = _Call(end.module, end.number, end.outputs[:1], activation=True)
+            chain.stage = 2
+            self.calls.append(chain.end)
+        self._produced(after, chain)
+
     def _follow(self, call: _Call, inputs: list[Tensor], output: Tensor) -> None:
         kind = self._kinds.get(call.module)
         source = self._producer(inputs[0]) if inputs else None
         if kind == 'layer':
-            chain = _Chain(call.module, call.number, call, source=source)
+            chain = _Chain(call.module, call.number, call, weakref.ref(output), source=source)
             if source is not None:
                 source.feeds.append(chain)
             self.chains.append(chain)
@@ -129,7 +159,7 @@ class Trace:
         elif kind in ('norm', 'act') and source is not None:
             stage = 1 if kind == 'norm' else 2
             if source.stage < stage and call.outputs[0][1] == source.end.outputs[0][1]:
-                source.stage, source.end = stage, call
+                source.stage, source.end, source.output = stage, call, weakref.ref(output)
             self._produced(output, source)
 
     def _producer(self, tensor: Tensor) -> _Chain | None:
@@ -149,7 +179,7 @@ class Trace:
     def _layer_of(self, chain: _Chain) -> Layer:
         key, shape = chain.end.outputs[0]
         name = self._numbered(chain.layer, chain.number)
-        return Layer(Tap(name, chain.end.module, chain.end.number, key), shape)
+        return Layer(Tap(name, *chain.end.place[:2], key, chain.end.activation), shape)
 
     def _numbered(self, name: str, number: int) -> str:
         return f'{name}#{number}' if self._counts[name] > 1 else name
@@ -160,12 +190,11 @@ class Trace:
             return [self._layer_of(chain) for chain in self.chains if chain.layer == name]
         layers = []
         for call in self.calls:
-            if call.module != name:
+            if call.module != name or call.activation:
                 continue
             base = self._numbered(name, call.number)
             for key, shape in call.outputs:
-                shown = base if key is None else f'{base}[{key}]'
-                layers.append(Layer(Tap(shown, name, call.number, key), shape))
+                layers.append(Layer(Tap(part_name(base, key), name, call.number, key), shape))
         return layers
 
     def stages(self) -> list[Layer]:
@@ -218,12 +247,15 @@ class Trace:
 
     def in_order(self, layers: Sequence[Layer]) -> list[Layer]:
         """Layers in the order in which the forward pass ends them, each once."""
-        position = {(call.module, call.number): place for place, call in enumerate(self.calls)}
+        position = {call.place: number for number, call in enumerate(self.calls)}
         keys = {layer.tap: place for place, layer in enumerate(layers)}
         unique = {layer.name: layer for layer in layers}.values()
         return sorted(
             unique,
-            key=lambda layer: (position[layer.tap.module, layer.tap.call], keys[layer.tap]),
+            key=lambda layer: (
+                position[layer.tap.module, layer.tap.call, layer.tap.activation],
+                keys[layer.tap],
+            ),
         )
 
     def select(self, layers: LayerSelection) -> list[Layer]:
@@ -243,6 +275,7 @@ class Trace:
         return self.in_order([layer for name in wanted for layer in self._named(name)])
 
     def _named(self, wanted: str) -> list[Layer]:
+        wanted = _QUOTED.sub(r'[\2]', wanted)
         if wanted in self.modules and wanted:
             return self._run_outputs([wanted], wanted)
         base = _PART.sub('', wanted)
@@ -268,12 +301,28 @@ class Trace:
 
     def _run_outputs(self, names: list[str], wanted: str) -> list[Layer]:
         found = [layer for name in names for layer in self.outputs(name)]
+        ran = [call for call in self.calls if call.module in names]
+        if not found and ran:
+            kinds = ', '.join(dict.fromkeys(f'{call.module} a {call.returned}' for call in ran))
+            raise SeparationError(
+                f'{wanted!r} returns no floating-point tensor: {kinds}. Choose a module before it '
+                'or inside it; a part of a tuple, list, dict or dataclass is named as neck[0] or '
+                "head['scores']."
+            )
         if not found:
             raise SeparationError(
-                f'{wanted!r} is part of the model, but the forward pass of inference returns no '
-                'tensor from it (an auxiliary head, or a container?). Choose a layer that runs.'
+                f'{wanted!r} is part of the model, but the forward pass of inference does not call '
+                'it (an auxiliary head, or a container?). Choose a layer that runs.'
             )
         return found
+
+
+def _kind_of(output: Any) -> str:
+    """What a module returned, in words."""
+    kind = type(output).__name__
+    if isinstance(output, tuple | list) and output:
+        return f'{kind} of {type(output[0]).__name__}'
+    return kind
 
 
 def layer_kinds(model: nn.Module) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -13,7 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmlayerwise.separation.activations import ActivationWatch
 from mmlayerwise.separation.errors import SeparationError
+
+# Where a tensor is in a module's output.
+Key = int | str | tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,17 @@ class Tap:
         name: What the reader sees, for example ``backbone[1]`` or ``bbox_head.cls_convs.3#2``.
         module: Name of the module whose output is read (a convolution's activation, say).
         call: Which call of that module within one forward pass, from 0.
-        key: Position or key in the output where that is a tuple, list or dict.
+        key: Position or key in the output where that is a tuple, list, dict or dataclass; a tuple
+            of them where such are nested.
+        activation: Whether to read what an activation called as a function makes of that output,
+            see :class:`~mmlayerwise.separation.activations.ActivationWatch`.
     """
 
     name: str
     module: str
     call: int = 0
-    key: int | str | None = None
+    key: Key | None = None
+    activation: bool = False
 
 
 class AllTapsRead(BaseException):
@@ -66,7 +74,10 @@ class Taps:
         for tap in self.taps:
             self._wanted.setdefault((tap.module, tap.call), []).append(tap)
         self._calls: Counter[str] = Counter()
-        self._seen: set[tuple[str, int]] = set()
+        self._seen: set[Tap] = set()
+        self._awaited: list[tuple[Tap, Tensor]] = []
+        activations = any(tap.activation for tap in self.taps)
+        self._watch = ActivationWatch(self._activated) if activations else nullcontext()
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
     def __enter__(self) -> 'Taps':
@@ -104,10 +115,13 @@ class Taps:
         self._calls.clear()
         self._seen.clear()
         try:
-            result = forward()
+            with self._watch:
+                result = forward()
         except AllTapsRead:
             result = None
-        unread = [tap.name for key in self._wanted.keys() - self._seen for tap in self._wanted[key]]
+        finally:
+            self._awaited.clear()
+        unread = {tap.name for tap in self.taps if tap not in self._seen}
         if unread:
             raise SeparationError(
                 f'The forward pass did not reach {", ".join(sorted(unread))}: its path depends on '
@@ -119,19 +133,35 @@ class Taps:
         key = (name, self._calls[name])
         self._calls[name] += 1
         for tap in self._wanted.get(key, ()):
-            self.read(tap, pick(output, tap.key, tap.name))
-            self._seen.add(key)
-        if self.stop_early and len(self._seen) == len(self._wanted):
+            found = pick(output, tap.key, tap.name)
+            if tap.activation:
+                self._awaited.append((tap, found))
+            else:
+                self._read(tap, found)
+
+    def _activated(self, before: Tensor, after: Tensor) -> None:
+        for tap in [tap for tap, awaited in self._awaited if awaited is before]:
+            self._awaited = [pair for pair in self._awaited if pair[0] is not tap]
+            self._read(tap, after)
+
+    def _read(self, tap: Tap, output: Tensor) -> None:
+        self.read(tap, output)
+        self._seen.add(tap)
+        if self.stop_early and len(self._seen) == len(self.taps):
             raise AllTapsRead
 
 
-def pick(output: Any, key: int | str | None, name: str) -> Tensor:
-    """Return the tensor of a module's output that a tap names."""
+def pick(output: Any, key: Key | None, name: str) -> Tensor:
+    """Return the tensor of a module's output that a tap names.
+
+    Raises:
+        SeparationError: If it isn't there; the parts that are there are named.
+    """
     found = output
     if key is not None:
         found = dict(tensors_of(output)).get(key)
     if not isinstance(found, Tensor):
-        choices = [f'{name}[{key}]' for key, _ in tensors_of(output)]
+        choices = [part_name(name, key) for key, _ in tensors_of(output)]
         raise SeparationError(
             f'Layer {name!r} returned {type(output).__name__}, not a tensor.'
             + (f' Choose one of {", ".join(choices)}.' if choices else '')
@@ -139,8 +169,17 @@ def pick(output: Any, key: int | str | None, name: str) -> Tensor:
     return found
 
 
-def tensors_of(output: Any) -> list[tuple[int | str, Tensor]]:
-    """Keys and tensors of a tuple, list, dict or dataclass; nothing for anything else."""
+def part_name(name: str, key: Key | None) -> str:
+    """Name of a part of a layer's output: ``neck[0]``, ``head[0][2]``, ``head[scores]``."""
+    keys = () if key is None else key if isinstance(key, tuple) else (key,)
+    return name + ''.join(f'[{one}]' for one in keys)
+
+
+def tensors_of(output: Any) -> list[tuple[Key, Tensor]]:
+    """Keys and tensors of a tuple, list, dict or dataclass, nested ones too.
+
+    Nothing for anything else.
+    """
     if isinstance(output, dict):
         items = output.items()
     elif isinstance(output, tuple | list):
@@ -149,7 +188,15 @@ def tensors_of(output: Any) -> list[tuple[int | str, Tensor]]:
         items = vars(output).items()
     else:
         items = ()
-    return [(key, value) for key, value in items if isinstance(value, Tensor)]
+    found: list[tuple[Key, Tensor]] = []
+    for key, value in items:
+        if isinstance(value, Tensor):
+            found.append((key, value))
+            continue
+        for inner, tensor in tensors_of(value):
+            path = inner if isinstance(inner, tuple) else (inner,)
+            found.append(((key, *path), tensor))
+    return found
 
 
 @contextmanager
