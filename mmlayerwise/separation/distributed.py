@@ -36,13 +36,18 @@ def gather_rows(rows: Tensor | None) -> Tensor | None:
         return None
     (_, *tail), dtype = present[0]
     counts = [0 if one is None else one[0][0] for one in known]
-    on = torch.device('cuda' if dist.get_backend() == 'nccl' else 'cpu')
+    on = _carrier()
     padded = torch.zeros((max(counts), *tail), dtype=dtype, device=on)
     if rows is not None:
         padded[: len(rows)] = rows.to(on)
     parts = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(parts, padded)
     return torch.cat([part[:count].cpu() for part, count in zip(parts, counts, strict=True)])
+
+
+def _carrier() -> torch.device:
+    """Where tensors must be to be sent."""
+    return torch.device('cuda' if dist.get_backend() == 'nccl' else 'cpu')
 
 
 def gather_objects(item: Any) -> list[Any]:
@@ -105,7 +110,7 @@ def sharded_neighbors(
         found = _numbered(nearest_neighbors(points, k, groups=ids, **search), numbers)
     except SeparationError as error:
         failure = str(error)
-    _raise_everywhere(failure)
+    raise_everywhere(failure)
     rows = _travelling_rows(shares)
     for start in range(0, max(counts), rows):
         blocks = [max(0, min(rows, count - start)) for count in counts]
@@ -122,11 +127,11 @@ def sharded_neighbors(
             except SeparationError as error:
                 # The blocks go on travelling: without this process the others would wait for ever.
                 failure = str(error)
-    _raise_everywhere(failure)
+    raise_everywhere(failure)
     return found
 
 
-def _raise_everywhere(failure: str | None) -> None:
+def raise_everywhere(failure: str | None) -> None:
     """Raise the first failure of any process on all of them."""
     failed = [one for one in gather_objects(failure) if one]
     if failed:
@@ -180,7 +185,7 @@ def _travel(block: list[Tensor | None], counts: list[int]) -> Iterator[list[Tens
     rank, size = world()
     behind, ahead = (rank - 1) % size, (rank + 1) % size
     home = block[0].device
-    on = home if dist.get_backend() == 'nccl' else torch.device('cpu')
+    on = _carrier()
     block = [None if part is None else part.to(on).contiguous() for part in block]
     for step in range(1, size):
         source = (rank - step) % size

@@ -13,6 +13,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
+from mmlayerwise.separation.centers import class_centers
 from mmlayerwise.separation.errors import SeparationError
 from mmlayerwise.separation.neighbors import DEFAULT_MEMORY, Neighbors, nearest_neighbors
 
@@ -120,21 +121,38 @@ def measure(
             integers, NaN or infinite features, or a sample that has too few admitted neighbours.
     """
     features, labels = check_samples(features, labels, layer)
-    where = _where(layer)
     if order >= len(features):
         raise SeparationError(
-            f'order {order} needs more than {order} samples{where}, got {len(features)}.'
+            f'order {order} needs more than {order} samples{_where(layer)}, got {len(features)}.'
         )
     if groups is not None:
         groups = torch.as_tensor(groups, device=features.device)
     neighbors = nearest_neighbors(
         features, order, groups=groups, max_memory=max_memory, backend=backend
     )
+    return separate(neighbors, labels, groups, layer)
+
+
+def separate(
+    neighbors: Neighbors, labels: Tensor, groups: Tensor | None = None, layer: str | None = None
+) -> Separation:
+    """Judge every sample by its neighbours.
+
+    Args:
+        neighbors: Of every sample, among the samples.
+        labels: int64 of shape (num_samples,).
+        groups: The groups that the search was told of.
+        layer: Name used in error messages.
+
+    Raises:
+        SeparationError: For a sample that has too few admitted neighbours.
+    """
     lonely = (neighbors.indices < 0).any(1)
     if lonely.any():
         raise SeparationError(
-            f'{int(lonely.sum())} of {len(features)} samples{where} have fewer than {order} '
-            'neighbours outside their own group; measure more images or groups.'
+            f'{int(lonely.sum())} of {len(labels)} samples{_where(layer)} have fewer than '
+            f'{neighbors.indices.shape[1]} neighbours outside their own group; measure more images '
+            'or groups.'
         )
     friends = labels[neighbors.indices] == labels[:, None]
     return Separation(labels, friends, chance_level(labels, groups), neighbors)
@@ -233,13 +251,7 @@ def center_separation_index(
     """
     features, labels = check_samples(features, labels, layer)
     classes, position = labels.unique(return_inverse=True)
-    counts = position.bincount()
-    centers = features.new_zeros((len(classes), features.shape[1]), dtype=torch.float64)
-    step = max(1, max_memory // (16 * features.shape[1]))
-    for start in range(0, len(features), step):
-        rows = slice(start, start + step)
-        centers.index_add_(0, position[rows], features[rows].double())
-    centers /= counts[:, None]
+    centers = class_centers(features, position, len(classes), max_memory)
     nearest = nearest_neighbors(centers, queries=features, max_memory=max_memory)
     return _mean(nearest.indices[:, 0] == position)
 
@@ -302,15 +314,25 @@ def check_samples(
     features = features.detach().flatten(1)
     if features.shape[1] == 0:
         raise SeparationError(f'The features are empty{where}: {tuple(features.shape)}.')
-    if features.is_floating_point():
-        bad = sum(int((~part.isfinite()).any(1).sum()) for part in features.split(256))
-        if bad:
-            raise SeparationError(
-                f'{bad} of {len(features)} samples hold NaN or infinite features{where}. '
-                'Has training diverged, or did float16 overflow? Lower the learning rate or '
-                'measure in float32.'
-            )
+    refuse_nonfinite(count_nonfinite(features), len(features), layer)
     return features, labels.long()
+
+
+def count_nonfinite(features: Tensor) -> int:
+    """How many samples hold a NaN or infinite value."""
+    if not features.is_floating_point():
+        return 0
+    return sum(int((~part.isfinite()).any(1).sum()) for part in features.split(256))
+
+
+def refuse_nonfinite(bad: int, total: int, layer: str | None) -> None:
+    """Raise if ``bad`` of ``total`` samples are not finite."""
+    if bad:
+        raise SeparationError(
+            f'{bad} of {total} samples hold NaN or infinite features{_where(layer)}. '
+            'Has training diverged, or did float16 overflow? Lower the learning rate or '
+            'measure in float32.'
+        )
 
 
 def _where(layer: str | None) -> str:

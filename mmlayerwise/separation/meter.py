@@ -8,20 +8,20 @@ from torch import Tensor, nn
 
 from mmlayerwise.separation.batches import Batch, Forward, as_batches
 from mmlayerwise.separation.collection import Collection
-from mmlayerwise.separation.distributed import gather_objects, gather_rows, world
+from mmlayerwise.separation.distributed import world
 from mmlayerwise.separation.errors import SeparationError
-from mmlayerwise.separation.indices import Separation, center_separation_index, measure
+from mmlayerwise.separation.indices import Separation
 from mmlayerwise.separation.layers import Layer, LayerSelection, Trace
 from mmlayerwise.separation.neighbors import DEFAULT_MEMORY
 from mmlayerwise.separation.observers import MeterObserver
 from mmlayerwise.separation.profile import LayerSeparation, SeparationProfile
 from mmlayerwise.separation.samples import (
     Candidates,
-    Extracted,
     Sampler,
     build_sampler,
-    select_balanced,
 )
+from mmlayerwise.separation.shares import SharedSamples
+from mmlayerwise.separation.sketch import DEFAULT_DISTORTION, FEATURE_MEMORY, FeatureBudget
 from mmlayerwise.separation.taps import Tap, Taps, undisturbed
 
 
@@ -38,6 +38,9 @@ class SeparationMeter:
         seed: Of the choice of samples.
         classes: Class names for the report.
         max_memory: Bytes for the neighbour search.
+        feature_memory: Bytes that the vectors of one layer may take. Where ``max_samples`` of them
+            would take more, they are sketched, see :class:`FeatureBudget`; all others are exact.
+        distortion: Relative error of the distances among sketches, between 0 and 1.
         backend: Which implementation searches for neighbours, see :func:`nearest_neighbors`.
         keep_going: Note a layer that cannot be measured (NaN features, one class) in its entry's
             ``error`` instead of raising.
@@ -54,6 +57,8 @@ class SeparationMeter:
         seed: int = 0,
         classes: Sequence[str] | None = None,
         max_memory: int = DEFAULT_MEMORY,
+        feature_memory: int = FEATURE_MEMORY,
+        distortion: float = DEFAULT_DISTORTION,
         backend: str = 'exact',
         keep_going: bool = False,
         observers: Sequence[MeterObserver] = (),
@@ -69,6 +74,7 @@ class SeparationMeter:
         self.seed = seed
         self.classes = classes
         self.max_memory = max_memory
+        self.budget = FeatureBudget(max_samples, feature_memory, distortion, seed)
         self.backend = backend
         self.keep_going = keep_going
         self.observers = list(observers)
@@ -116,8 +122,8 @@ class SeparationMeter:
     ) -> SeparationProfile:
         """Measure all layers in one pass.
 
-        With ``torch.distributed`` every process brings its own batches; the samples are gathered
-        and the result is the same on all of them, and that of one process with all batches.
+        With ``torch.distributed`` every process brings its own batches and keeps their vectors;
+        the result is the same on all of them, and that of one process with all batches.
 
         Args:
             model: The model; it is left as it was found.
@@ -133,13 +139,12 @@ class SeparationMeter:
             return self._analyse(collected, device)
 
     def _collect(self, model: nn.Module, batches: Iterable[Batch], forward: Forward) -> Collection:
-        collected = Collection()
+        collected = Collection(self.max_samples, self.budget)
         current: list[Candidates] = []
         size = (0, 0)
 
         def read(tap: Tap, output: Tensor) -> None:
-            if any(len(image.labels) for image in current):
-                collected.add(tap.name, self.sampler.extract(output, current, size))
+            collected.add(tap.name, self.sampler.extract(output, current, size))
 
         with undisturbed(model, self.seed):
             for batch in batches:
@@ -147,7 +152,8 @@ class SeparationMeter:
                     self.prepare(model, batch, forward)
                 current[:] = [self.sampler.candidates(one, self.seed) for one in batch.truths]
                 size = batch.input_size
-                collected.candidates += current
+                if not collected.offer(current):
+                    continue
                 taps = Taps(model, [layer.tap for layer in self.chosen], read, stop_early=True)
                 with taps:
                     taps.run(lambda inputs=batch.inputs: forward(model, inputs))
@@ -156,62 +162,49 @@ class SeparationMeter:
         return collected
 
     def _analyse(self, collected: Collection, device: torch.device) -> SeparationProfile:
-        kept = self._balanced(collected.candidates)
+        kept = collected.reservoir.merged().ids
+        if not len(kept):
+            raise SeparationError(
+                f'The data hold no {self.sampler.kind} with a label. Check the annotations of the '
+                'validation data and that its pipeline loads them.'
+            )
         for observer in self.observers:
             observer.on_selection(collected.candidates, kept)
         rank, size = world()
-        results = {}
+        layers = []
         for number, layer in enumerate(self.chosen):
-            samples = collected.gather(layer.name, kept)
-            if number % size == rank:
-                results[layer.name] = self._analyse_layer(layer, samples, device)
-        for other in gather_objects(results):
-            results.update(other)
-        layers = [results[layer.name] for layer in self.chosen]
+            dimension = collected.dimensions.get(layer.name)
+            samples = SharedSamples.of(collected.take(layer.name, kept), dimension, device)
+            entry, found = self._analyse_layer(layer, samples)
+            layers.append(entry)
+            if self.observers and found is not None:
+                whole = samples.whole()
+                if number % size == rank:
+                    for observer in self.observers:
+                        observer.on_layer(layer, whole, found)
         wrong = next((layer.error for layer in layers if layer.error), None)
         if wrong and not self.keep_going:
             raise SeparationError(wrong)
         return SeparationProfile(layers, self.sampler.kind, self.skipped)
 
-    def _balanced(self, candidates: list[Candidates]) -> Tensor:
-        """Ids of the samples to compare, from those of all processes."""
-
-        def gathered(parts: list[Tensor]) -> Tensor:
-            rows = gather_rows(torch.cat(parts) if parts else None)
-            if rows is None or not len(rows):
-                raise SeparationError(
-                    f'The data hold no {self.sampler.kind} with a label. Check the annotations of '
-                    'the validation data and that its pipeline loads them.'
-                )
-            return rows
-
-        ids = gathered([one.ids for one in candidates])
-        labels = gathered([one.labels for one in candidates])
-        priorities = gathered([one.priorities for one in candidates])
-        ids, order = ids.sort()
-        return ids[select_balanced(labels[order], priorities[order], self.max_samples)]
-
     def _analyse_layer(
-        self, layer: Layer, samples: Extracted | None, device: torch.device
-    ) -> LayerSeparation:
+        self, layer: Layer, samples: SharedSamples | None
+    ) -> tuple[LayerSeparation, Separation | None]:
         entry = LayerSeparation(layer.name, shape=tuple(layer.shape[1:]))
         try:
             if samples is None:
                 raise SeparationError(f'Layer {layer.name!r} gave no samples.')
-            samples = Extracted(
-                samples.features.to(device), samples.labels.to(device), samples.ids.to(device)
-            )
-            found = self._fill(entry, samples)
+            return entry, self._fill(entry, samples)
         except SeparationError as error:
             entry.error = str(error)
-            return entry
-        for observer in self.observers:
-            observer.on_layer(layer, samples, found)
-        return entry
+            return entry, None
 
-    def _fill(self, entry: LayerSeparation, samples: Extracted) -> Separation:
-        features, labels = samples.features, samples.labels
-        entry.num_samples, entry.dimension = features.shape
+    def _fill(self, entry: LayerSeparation, samples: SharedSamples) -> Separation:
+        labels = samples.labels
+        entry.num_samples, entry.dimension = len(samples), samples.dimension
+        if samples.sketched:
+            entry.sketch_dimension = samples.features.shape[1]
+            entry.distortion = self.budget.distortion
         if len(labels.unique()) < 2:
             raise SeparationError(
                 f'All {len(labels)} samples of layer {entry.name!r} are of one class; a separation '
@@ -221,21 +214,11 @@ class SeparationMeter:
         crowd = 1 if groups is None else int(groups.unique(return_counts=True)[1].max())
         # Where the largest image leaves fewer neighbours, the order shrinks.
         order = max(1, min(self.order, len(labels) - crowd))
-        found = measure(
-            features,
-            labels,
-            order=order,
-            groups=groups,
-            max_memory=self.max_memory,
-            backend=self.backend,
-            layer=entry.name,
-        )
+        found = samples.measure(order, groups, self.max_memory, self.backend, entry.name)
         entry.index, entry.interval, entry.chance = found.index, found.interval(), found.chance
         entry.order = order
         entry.high_order, entry.soft, entry.anti = found.high_order(), found.soft(), found.anti()
-        entry.center = center_separation_index(
-            features, labels, max_memory=self.max_memory, layer=entry.name
-        )
+        entry.center = samples.center_index(self.max_memory)
         entry.per_class = {
             self.class_name(label): result for label, result in found.per_class.items()
         }
@@ -267,7 +250,7 @@ def measure_separation(
         samples: ``'auto'``, ``dict(type='ImageSamples' | 'BoxSamples' | 'PixelSamples', ...)``.
         forward: Runs the model on a batch's inputs; ``model(inputs)`` by default.
         **options: Of :class:`SeparationMeter`: ``max_samples``, ``order``, ``seed``, ``classes``,
-            ``max_memory``, ``keep_going``.
+            ``max_memory``, ``feature_memory``, ``distortion``, ``backend``, ``keep_going``.
 
     Returns:
         The layers' indices in execution order.

@@ -190,6 +190,22 @@ def _within_memory(
                 torch.cuda.empty_cache()
 
 
+def move_features(features: Tensor, device: torch.device) -> Tensor:
+    """Bring features to a device; they stay where they are, with a warning, if they don't fit."""
+    try:
+        return features.to(device)
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+    logger.warning(
+        '%s has no memory for %.3g MiB of features; their neighbours are searched on %s.',
+        device,
+        features.nbytes / 2**20,
+        features.device,
+    )
+    return features
+
+
 def _is_out_of_memory(error: RuntimeError) -> bool:
     # The CPU allocator raises a plain RuntimeError.
     return isinstance(error, torch.OutOfMemoryError) or 'DefaultCPUAllocator' in str(error)

@@ -14,6 +14,8 @@ class LayerSeparation:
         chance: Index that random neighbours would give.
         num_samples: How many samples were compared.
         dimension: Length of a sample's vector.
+        sketch_dimension: Length of its sketch, where vectors too large to be kept were sketched.
+        distortion: Relative error of the distances among sketches; None where they are exact.
         shape: Shape of the layer's output for one image.
         order: Number of neighbours behind the next three.
         high_order: Share of samples whose ``order`` nearest neighbours are all friends.
@@ -30,6 +32,8 @@ class LayerSeparation:
     chance: float | None = None
     num_samples: int = 0
     dimension: int = 0
+    sketch_dimension: int | None = None
+    distortion: float | None = None
     shape: tuple[int, ...] = ()
     order: int = 0
     high_order: float | None = None

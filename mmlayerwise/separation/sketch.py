@@ -15,6 +15,9 @@ from mmlayerwise.separation.errors import SeparationError
 
 # Entries of the matrix that exist at a time.
 BLOCK_ENTRIES = 2**20
+# Bytes that the vectors of a layer may take before they are sketched.
+FEATURE_MEMORY = 2**30
+DEFAULT_DISTORTION = 0.1
 # Share of failures: the distortion is kept by all pairs with probability 1 - num_samples**-BETA.
 BETA = 1
 
@@ -104,3 +107,37 @@ class Sketch:
         words = generator.random_raw(rows * width).astype('<u8').reshape(rows, width)
         bits = np.unpackbits(words.view(np.uint8), axis=1, count=self.sketch_dimension)
         return torch.from_numpy(bits)
+
+
+class FeatureBudget:
+    """Sketches vectors that are too long for the memory of a layer, and leaves others as they are.
+
+    Args:
+        num_samples: How many samples a layer has at most.
+        memory: Bytes that the vectors of a layer may take.
+        distortion: Relative error of the distances among sketches.
+        seed: Of the sketches.
+
+    Raises:
+        SeparationError: If the memory is not positive or the distortion not between 0 and 1.
+    """
+
+    def __init__(self, num_samples: int, memory: int, distortion: float, seed: int = 0) -> None:
+        if memory < 1:
+            raise SeparationError(f'feature_memory must be at least 1 byte, got {memory}.')
+        self.num_samples = num_samples
+        self.memory = memory
+        self.distortion = distortion
+        self.seed = seed
+        self.sketch_dimension = sketch_dimension(num_samples, distortion)
+
+    def shortens(self, dimension: int, element_size: int = 4) -> bool:
+        """Whether vectors of this length are sketched: too large, and a sketch is shorter."""
+        too_large = self.num_samples * dimension * element_size > self.memory
+        return too_large and self.sketch_dimension < dimension
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """Return the vectors, shape (num_vectors, dimension), or their sketches."""
+        if not self.shortens(vectors.shape[1], vectors.element_size()):
+            return vectors
+        return Sketch(vectors.shape[1], self.sketch_dimension, self.seed)(vectors)
