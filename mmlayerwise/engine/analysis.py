@@ -9,14 +9,11 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.model import is_model_wrapper
-from rich.progress import track
 from torch import Tensor
 
-from mmlayerwise.engine import testing
-from mmlayerwise.engine.launch import build_runner
-from mmlayerwise.engine.separation import InferenceForward, MeasuringData
-from mmlayerwise.separation import SeparationMeter, undisturbed
+from mmlayerwise.engine.measured_model import MeasuredModel
+from mmlayerwise.engine.separation import MeasuringData
+from mmlayerwise.separation import SeparationMeter
 from mmlayerwise.separation.layers import LayerSelection
 from mmlayerwise.separation.record import Measurement, SeparationRecord, format_table
 from mmlayerwise.utils.errors import UserError
@@ -92,40 +89,10 @@ def analyze(
     earlier = _check_report(cfg, run) if report else None
     observer = EvidenceObserver()
     meter = SeparationMeter(layers, samples, observers=[observer] if report else [], **options)
-    if cfg.get('val_dataloader') is None:
-        raise UserError(
-            f'{cfg.filename} has no val_dataloader; the layers are measured on validation data'
-        )
-    if checkpoint is not None:
-        testing.load_checkpoint_from(cfg, checkpoint)
     configuration = cfg.pretty_text if report else ''
-    # Only the model and the validation data are used.
-    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
-        cfg.pop(key, None)
-    for key in ('test_dataloader', 'test_cfg', 'test_evaluator', 'custom_hooks'):
-        cfg.pop(key, None)
-    runner = build_runner(cfg, splits=('val',))
-    if checkpoint is None:
-        runner._init_model_weights()
-    runner.load_or_resume()
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    data = MeasuringData.from_dataloader(runner.val_dataloader, meter.seed)
-    meter.classes = data.classes
-    forward = InferenceForward(getattr(runner.val_loop, 'fp16', False))
-    with undisturbed(model, meter.seed):
-        batch = data.first(model)
-        forward.settle(model, batch.inputs)
-        meter.prepare(model, batch, forward)
-        data.choose(meter.sampler, meter.max_samples)
-    if meter.skipped:
-        runner.logger.info(f'Without {meter.sampler.kind} samples: {", ".join(meter.skipped)}.')
-    batches = track(
-        data.batches(model),
-        f'Reading {len(meter.chosen)} layers of {len(data.images)} images',
-        total=data.num_batches(),
-        disable=not is_main_process(),
-    )
-    profile = meter.measure(model, batches, forward)
+    measured = MeasuredModel(cfg, checkpoint, meter.seed)
+    measured.prepare(meter)
+    profile = measured.measure(meter)
     settings = dict(
         config=cfg.filename,
         checkpoint=checkpoint,
@@ -140,17 +107,17 @@ def analyze(
     if is_main_process():
         record.save(json_path)
         draw_separation(record, png_path)
-    runner.logger.info(f'Separation of the layers\n{format_table(profile)}')
+    measured.logger.info(f'Separation of the layers\n{format_table(profile)}')
     lines = [f'separation:  {json_path}', f'picture:     {png_path}']
     if report:
         page = collect_report(
-            model,
-            batch,
-            forward,
+            measured.model,
+            measured.batch,
+            measured.forward,
             meter,
             observer,
             record,
-            partial(_picture, data),
+            partial(picture_of, measured.data),
             title=f'Separation of the layers of {Path(cfg.filename).stem}',
             configuration=configuration,
             run=earlier,
@@ -160,7 +127,7 @@ def analyze(
         if is_main_process():
             write_report(page, path)
         lines.append(f'report:      {path}')
-    runner.logger.info('\n'.join(['Results', *lines]))
+    measured.logger.info('\n'.join(['Results', *lines]))
     return record
 
 
@@ -178,7 +145,7 @@ def _check_report(cfg: Config, run: str | None) -> SeparationRecord | None:
     return load_run(run)
 
 
-def _picture(data: MeasuringData, image: int) -> np.ndarray:
+def picture_of(data: MeasuringData, image: int) -> np.ndarray:
     """The image as the samples see it: after the pipeline, before it is normalised."""
     item = data.dataset[image]
     inputs = item.get('inputs') if isinstance(item, dict) else item[0]

@@ -1,10 +1,12 @@
 """Seeing single samples while a meter measures."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from mmlayerwise.separation.distributed import gather_objects
 from mmlayerwise.separation.samples import Candidates, Extracted
 
 if TYPE_CHECKING:
@@ -35,3 +37,59 @@ class MeterObserver:
             samples: Its vectors, ordered by the samples' ids, on the device of the model.
             found: Each sample's nearest neighbours and whether they are friends.
         """
+
+
+@dataclass
+class Place:
+    """Where a sample was taken from.
+
+    Attributes:
+        image: Number of the image.
+        box: The sampler's own: 4 numbers for a box, 2 for a pixel, none for an image.
+        priority: Random number in [0, 1), the sampler's.
+    """
+
+    image: int
+    box: list[float]
+    priority: float
+
+
+class LayerKeeper(MeterObserver):
+    """Keeps the samples of one layer, the last one that was measured in this process.
+
+    Attributes:
+        places: Where the compared samples are from, by their ids.
+        samples: The layer's vectors.
+        found: Their nearest neighbours. Both are None until a layer was measured.
+    """
+
+    def __init__(self) -> None:
+        self.places: dict[int, Place] = {}
+        self.samples: Extracted | None = None
+        self.found: Separation | None = None
+
+    def on_selection(self, candidates: Sequence[Candidates], kept: Tensor) -> None:  # noqa: D102
+        self.places = places_of(candidates, kept)
+        self.samples = self.found = None
+
+    def on_layer(self, layer: 'Layer', samples: Extracted, found: 'Separation') -> None:  # noqa: D102
+        self.samples, self.found = samples, found
+
+
+def places_of(candidates: Sequence[Candidates], kept: Tensor) -> dict[int, Place]:
+    """Say where the samples of all processes that are compared were taken from, by their ids.
+
+    Args:
+        candidates: What the images of this process offered.
+        kept: int64 of shape (num_kept,): ids of the samples to compare, of all processes.
+    """
+    wanted = set(kept.tolist())
+    places = {}
+    for one in candidates:
+        rows = zip(one.ids.tolist(), one.places.tolist(), one.priorities.tolist(), strict=True)
+        for number, box, priority in rows:
+            if number in wanted:
+                places[number] = Place(one.truth.image, box, priority)
+    for other in gather_objects(places):
+        places.update(other)
+    return places

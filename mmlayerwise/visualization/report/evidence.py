@@ -9,7 +9,7 @@ from torch import Tensor
 from mmlayerwise.separation.distributed import gather_objects
 from mmlayerwise.separation.indices import Separation
 from mmlayerwise.separation.layers import Layer
-from mmlayerwise.separation.observers import MeterObserver
+from mmlayerwise.separation.observers import MeterObserver, Place, places_of
 from mmlayerwise.separation.samples import Candidates, Extracted, balanced_order
 
 # Samples of a layer that are projected and looked up; the same ones in every layer.
@@ -44,21 +44,6 @@ class Evidence:
 
 
 @dataclass
-class Place:
-    """Where a sample was taken from.
-
-    Attributes:
-        image: Number of the image.
-        box: The sampler's own: 4 numbers for a box, 2 for a pixel, none for an image.
-        priority: Random number in [0, 1), the sampler's.
-    """
-
-    image: int
-    box: list[float]
-    priority: float
-
-
-@dataclass
 class EvidenceCollection:
     """Evidence of all layers and where the samples are from, by id."""
 
@@ -89,25 +74,6 @@ class EvidenceObserver(MeterObserver):
         for layer in self._evidence.layers.values():
             layer.pairs = first_pairs(layer.pairs, pairs_per_layer(len(self._evidence.layers)))
         return self._evidence
-
-
-def places_of(candidates: Sequence[Candidates], kept: Tensor) -> dict[int, Place]:
-    """Say where the samples of all processes that are compared were taken from, by their ids.
-
-    Args:
-        candidates: What the images of this process offered.
-        kept: int64 of shape (num_kept,): ids of the samples to compare, of all processes.
-    """
-    wanted = set(kept.tolist())
-    places = {}
-    for one in candidates:
-        rows = zip(one.ids.tolist(), one.places.tolist(), one.priorities.tolist(), strict=True)
-        for number, box, priority in rows:
-            if number in wanted:
-                places[number] = Place(one.truth.image, box, priority)
-    for other in gather_objects(places):
-        places.update(other)
-    return places
 
 
 def pairs_per_layer(num_layers: int) -> int:

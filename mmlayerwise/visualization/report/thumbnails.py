@@ -28,15 +28,25 @@ def thumbnail(picture: np.ndarray, place: Sequence[float] = ()) -> str:
     Returns:
         A ``data:`` address of a PNG (small pictures) or JPEG.
     """
-    if len(place) == 4:
-        picture = _around_box(picture, place)
-    elif len(place) == 2:
-        picture = _around_pixel(picture, place)
+    picture = crop(picture, place)
     longest = max(picture.shape[:2])
     if longest > SIDE:
         height, width = (max(1, round(side * SIDE / longest)) for side in picture.shape[:2])
         picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     return _encoded(picture, lossless=longest <= LOSSLESS_SIDE)
+
+
+def crop(picture: np.ndarray, place: Sequence[float] = ()) -> np.ndarray:
+    """Cut a sample out of its picture; arguments as :func:`thumbnail`.
+
+    Returns:
+        uint8 of shape (H', W', 3), RGB.
+    """
+    if len(place) == 4:
+        return _around_box(picture, place)
+    if len(place) == 2:
+        return _around_pixel(picture, place)
+    return picture
 
 
 def _around_box(picture: np.ndarray, box: Sequence[float]) -> np.ndarray:
