@@ -6,10 +6,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmlayerwise.separation.distributed import world
 from mmlayerwise.separation.errors import SeparationError
 from mmlayerwise.separation.samples import GroundTruth, ground_truths
+from mmlayerwise.separation.taps import undisturbed
 
 Forward = Callable[[nn.Module, Any], Any]
+
+# Room for the numbers of one process's images.
+_IMAGES_PER_PROCESS = 2**28
 
 
 @dataclass
@@ -28,8 +33,11 @@ class Batch:
 
 
 def as_batches(data: Iterable[Any]) -> Iterator[Batch]:
-    """Wrap pairs of an input tensor and image labels or ground truths; batches pass through."""
-    images = 0
+    """Wrap pairs of an input tensor and image labels or ground truths; batches pass through.
+
+    Images without a number of their own are numbered as they come, in every process apart.
+    """
+    images = world()[0] * _IMAGES_PER_PROCESS
     for item in data:
         if isinstance(item, Batch):
             yield item
@@ -43,6 +51,20 @@ def as_batches(data: Iterable[Any]) -> Iterator[Batch]:
         truths = ground_truths(truth, images, size)
         images += len(truths)
         yield Batch(inputs, truths, size)
+
+
+def settle_forward(forward: Forward, model: nn.Module, batch: Batch) -> None:
+    """Let a forward function that has to try how a model runs do so before the model is watched.
+
+    Args:
+        forward: If it has a method ``settle(model, inputs)``, that is called.
+        model: The model; it is left as it was found.
+        batch: What to try it with.
+    """
+    settle = getattr(forward, 'settle', None)
+    if settle is not None:
+        with undisturbed(model):
+            settle(model, batch.inputs)
 
 
 def input_size_of(inputs: Tensor) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from mmlayerwise.separation.distributed import (
     gather_rows,
     raise_everywhere,
     sharded_neighbors,
+    world,
 )
 from mmlayerwise.separation.errors import SeparationError
 from mmlayerwise.separation.indices import Separation, count_nonfinite, refuse_nonfinite, separate
@@ -57,6 +58,7 @@ class SharedSamples:
         if own is None:
             nothing = torch.zeros(0, dtype=torch.int64)
             dimension, own = known[0][0], Extracted(known[0][1], nothing, nothing)
+        own = _without_repeated(own)
         ids, labels = gather_rows(own.ids), gather_rows(own.labels)
         ids, order = ids.sort()
         features = move_features(own.features, device)
@@ -129,3 +131,13 @@ class SharedSamples:
             failure = str(error)
         raise_everywhere(failure)
         return sum(gather_objects(hits)) / len(self)
+
+
+def _without_repeated(own: Extracted) -> Extracted:
+    """Leave out what a process of lower rank has too, as samplers that pad the shares give it."""
+    earlier = gather_objects(own.ids)[: world()[0]]
+    repeated = torch.isin(own.ids, torch.cat(earlier)) if earlier else torch.zeros(0)
+    if not repeated.any():
+        return own
+    rows = ~repeated
+    return Extracted(own.features[rows], own.labels[rows], own.ids[rows])

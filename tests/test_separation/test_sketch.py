@@ -10,7 +10,7 @@ from torch import nn
 from mmlayerwise.datasets import CIFAR10
 from mmlayerwise.separation import SeparationError, nearest_neighbors, separation_index
 from mmlayerwise.separation import sketch as module
-from mmlayerwise.separation.sketch import Sketch, sketch_dimension
+from mmlayerwise.separation.sketch import FeatureBudget, Sketch, sketch_dimension
 from tests.test_separation.test_neighbors import random
 
 
@@ -150,3 +150,21 @@ def test_real_features_keep_distances_and_index(kind, pictures):
     change = abs(separation_index(sketched, labels) - separation_index(features, labels))
     assert change <= undecided.double().mean()
     assert change < 0.03  # half of the index's 95 % interval at 300 samples
+
+
+def test_only_what_exceeds_the_budget_is_sketched():
+    length = sketch_dimension(100, 0.5)
+    budget = FeatureBudget(num_samples=100, memory=100 * 2000 * 4, distortion=0.5)
+    exact, long = random(3, 2000), random(3, 2001)
+    assert budget(exact) is exact
+    assert torch.equal(budget(long), Sketch(2001, length)(long))
+    # float64 takes twice the memory.
+    assert budget(exact.double()).shape == (3, length)
+    # A sketch would not be shorter.
+    assert not FeatureBudget(100, 1, 0.5).shortens(length)
+    assert FeatureBudget(100, 1, 0.5).shortens(length + 1)
+
+
+def test_a_budget_must_be_positive():
+    with pytest.raises(SeparationError, match='feature_memory must be at least 1 byte, got 0'):
+        FeatureBudget(100, 0, 0.5)
