@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmlayerwise.separation import Batch, GroundTruth, SeparationError
+from mmlayerwise.separation.batches import input_size_of
 from mmlayerwise.separation.distributed import world
 from mmlayerwise.separation.samples import ImageSamples, Sampler, balanced_order
 
@@ -35,9 +36,16 @@ class InferenceForward:
         self.mode: str | None = None
 
     def settle(self, model: nn.Module, data: Any) -> None:
-        """Try which mode the model has, on one batch."""
+        """Find out which mode the model has by running one batch, unless that is known.
+
+        It may run parts of the model twice, so it comes before a forward pass that is watched.
+        """
+        if self.mode is None:
+            self._first(model, data)
+
+    def _first(self, model: nn.Module, data: Any) -> Any:
         try:
-            self._run(model, data, 'tensor')
+            output = self._run(model, data, 'tensor')
             self.mode = 'tensor'
         except torch.OutOfMemoryError:
             raise
@@ -47,13 +55,14 @@ class InferenceForward:
                 f"{error}); measuring in mode 'predict'.",
                 'current',
             )
-            self._run(model, data, 'predict')
+            output = self._run(model, data, 'predict')
             self.mode = 'predict'
+        return output
 
     def __call__(self, model: nn.Module, data: Any) -> Any:
         """Run the settled mode."""
         if self.mode is None:
-            self.settle(model, data)
+            return self._first(model, data)
         return self._run(model, data, self.mode)
 
     def _run(self, model: nn.Module, data: Any, mode: str) -> Any:
@@ -202,7 +211,7 @@ class MeasuringData:
         """Preprocess collated data and read the ground truth from it."""
         data = model.data_preprocessor(data, training)
         inputs = data['inputs'] if isinstance(data, dict) else data[0]
-        size = tuple(inputs.shape[-2:])
+        size = input_size_of(inputs)
         if isinstance(data, dict):
             named = [data[key] for key in _TRUTH_KEYS if data.get(key) is not None]
             samples = named[0] if named else [None] * len(images)
@@ -255,7 +264,8 @@ def ground_truth(
     if isinstance(sample, int | np.integer) or (isinstance(sample, Tensor) and sample.ndim == 0):
         return GroundTruth(image, input_size, label=int(sample))
     height, width = tuple(sample.get('img_shape', input_size))[:2]
-    truth = GroundTruth(image, (int(height), int(width)), ignore_label=ignore_label)
+    scale = tuple(float(factor) for factor in sample.get('scale_factor', (1, 1)))[:2]
+    truth = GroundTruth(image, (int(height), int(width)), ignore_label=ignore_label, scale=scale)
     if 'gt_label' in sample:
         label = torch.as_tensor(sample.gt_label).flatten()
         if len(label) != 1:
@@ -267,9 +277,17 @@ def ground_truth(
         boxes = sample.gt_instances.bboxes
         truth.boxes = getattr(boxes, 'tensor', boxes).detach()
         truth.box_labels = sample.gt_instances.labels
+        truth.masks = _masks(sample.gt_instances.get('masks'))
     if 'gt_sem_seg' in sample:
         truth.label_map = _label_map(sample.gt_sem_seg, truth.size)
     return truth
+
+
+def _masks(masks: Any) -> Tensor | None:
+    """The instances' masks: mmdet's bitmaps and polygons, or a tensor."""
+    if hasattr(masks, 'to_tensor'):
+        return masks.to_tensor(torch.bool, 'cpu')
+    return masks.bool() if isinstance(masks, Tensor) else None
 
 
 def _label_map(element: Any, size: tuple[int, int]) -> Tensor:

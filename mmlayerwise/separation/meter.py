@@ -6,13 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmlayerwise.separation.batches import Batch, Forward, as_batches
+from mmlayerwise.separation.batches import Batch, Forward, as_batches, settle_forward
+from mmlayerwise.separation.choice import LayerPooling, choose_layers
 from mmlayerwise.separation.collection import Collection
 from mmlayerwise.separation.distributed import world
 from mmlayerwise.separation.errors import SeparationError
 from mmlayerwise.separation.indices import Separation
 from mmlayerwise.separation.layers import Layer, LayerSelection, Trace
 from mmlayerwise.separation.neighbors import DEFAULT_MEMORY
+from mmlayerwise.separation.object_sizes import ObjectSizes
 from mmlayerwise.separation.observers import MeterObserver
 from mmlayerwise.separation.profile import LayerSeparation, SeparationProfile
 from mmlayerwise.separation.samples import (
@@ -33,6 +35,9 @@ class SeparationMeter:
     Args:
         layers: ``'auto'``, ``'stages'`` or a list of names and regular expressions.
         samples: ``'auto'``, ``dict(type=...)`` or a sampler.
+        pooling: How a map becomes a vector, instead of the sampler's own way: ``'flatten'``,
+            ``'average'`` or the side of a grid, for all layers or by their names and regular
+            expressions, ``{'backbone.*': 'average'}``; the first that fits decides.
         max_samples: At most so many samples, balanced over the classes.
         order: Neighbours for the high-order, soft and anti index; fewer where there are fewer.
         seed: Of the choice of samples.
@@ -52,6 +57,7 @@ class SeparationMeter:
         layers: LayerSelection = 'auto',
         samples: str | dict | Sampler = 'auto',
         *,
+        pooling: LayerPooling | None = None,
         max_samples: int = 2000,
         order: int = 5,
         seed: int = 0,
@@ -69,6 +75,7 @@ class SeparationMeter:
             raise SeparationError(f'order must be at least 1, got {order}.')
         self.layers = layers
         self.samples = samples
+        self.pooling = pooling
         self.max_samples = max_samples
         self.order = order
         self.seed = seed
@@ -79,6 +86,7 @@ class SeparationMeter:
         self.keep_going = keep_going
         self.observers = list(observers)
         self.sampler: Sampler | None = None
+        self.samplers: dict[str, Sampler] = {}  # of each layer
         self.chosen: list[Layer] = []
         self.skipped: list[str] = []
 
@@ -86,36 +94,18 @@ class SeparationMeter:
         """Settle sampler and taps from one batch.
 
         Raises:
-            SeparationError: For unknown names, missing ground truth, or named layers whose output
-                holds no samples of the kind asked for.
+            SeparationError: For unknown names, missing ground truth, named layers whose output
+                holds no samples of the kind asked for, or a pooling that fits no layer.
         """
-        sampler = build_sampler(self.samples, batch.truths)
+        settle_forward(forward, model, batch)
+        sampler = build_sampler(self.samples, batch.truths).for_model(model)
         for truth in batch.truths:
             sampler.candidates(truth, self.seed)  # raises where the ground truth is not of its kind
-        self.sampler = sampler
         with undisturbed(model, self.seed):
             trace = Trace(model, lambda: forward(model, batch.inputs))
-        found = trace.select(self.layers)
-        fits = [
-            layer
-            for layer in found
-            if self.sampler.accepts(layer.shape, len(batch.truths), batch.input_size)
-        ]
-        names = {layer.name for layer in fits}
-        unfit = [layer for layer in found if layer.name not in names]
-        if unfit and self.layers not in ('auto', 'stages'):
-            listed = ', '.join(f'{layer.name} {layer.shape}' for layer in unfit)
-            raise SeparationError(
-                f'A {self.sampler.kind} cannot be found in the outputs of {listed}, for '
-                f'{len(batch.truths)} images of {batch.input_size}. Choose layers with one feature '
-                'map an image, or other samples.'
-            )
-        if not fits:
-            raise SeparationError(
-                f'None of the {len(found)} layers that {self.layers!r} selects holds '
-                f'{self.sampler.kind} samples. Name the layers, or choose other samples.'
-            )
-        self.chosen, self.skipped = fits, [layer.name for layer in unfit]
+        choice = choose_layers(trace, self.layers, sampler, model, batch, self.pooling)
+        self.sampler, self.samplers = sampler, choice.samplers
+        self.chosen, self.skipped = choice.layers, choice.skipped
 
     def measure(
         self, model: nn.Module, batches: Iterable[Batch], forward: Forward
@@ -140,16 +130,24 @@ class SeparationMeter:
 
     def _collect(self, model: nn.Module, batches: Iterable[Batch], forward: Forward) -> Collection:
         collected = Collection(self.max_samples, self.budget)
+        num_classes = None if self.classes is None else len(self.classes)
+        settled = False
         current: list[Candidates] = []
         size = (0, 0)
 
         def read(tap: Tap, output: Tensor) -> None:
-            collected.add(tap.name, self.sampler.extract(output, current, size))
+            found = self.samplers[tap.name].extract(output, current, size)
+            collected.add(tap.name, found)
 
         with undisturbed(model, self.seed):
             for batch in batches:
+                if not settled:
+                    settle_forward(forward, model, batch)
+                    settled = True
                 if self.sampler is None:
                     self.prepare(model, batch, forward)
+                for truth in batch.truths:
+                    truth.check_labels(num_classes)
                 current[:] = [self.sampler.candidates(one, self.seed) for one in batch.truths]
                 size = batch.input_size
                 if not collected.offer(current):
@@ -157,6 +155,8 @@ class SeparationMeter:
                 taps = Taps(model, [layer.tap for layer in self.chosen], read, stop_early=True)
                 with taps:
                     taps.run(lambda inputs=batch.inputs: forward(model, inputs))
+                for image in current:
+                    image.truth = image.truth.without_pictures()
         if self.sampler is None:
             raise SeparationError('There is no data to measure on: no batch came.')
         return collected
@@ -170,27 +170,53 @@ class SeparationMeter:
             )
         for observer in self.observers:
             observer.on_selection(collected.candidates, kept)
+        sizes = ObjectSizes(collected.candidates)
         rank, size = world()
-        layers = []
+        layers, errors = [], []
         for number, layer in enumerate(self.chosen):
             dimension = collected.dimensions.get(layer.name)
             samples = SharedSamples.of(collected.take(layer.name, kept), dimension, device)
+            if self._lacks_samples(layer, samples):
+                layers.append(self._lacking(layer, samples))
+                continue
             entry, found = self._analyse_layer(layer, samples)
             layers.append(entry)
+            errors += [entry.error] if entry.error else []
+            if found is not None:
+                entry.per_size = sizes.divide(samples.ids, found.per_sample)
             if self.observers and found is not None:
                 whole = samples.whole()
                 if number % size == rank:
                     for observer in self.observers:
                         observer.on_layer(layer, whole, found)
-        wrong = next((layer.error for layer in layers if layer.error), None)
-        if wrong and not self.keep_going:
-            raise SeparationError(wrong)
+        if errors and not self.keep_going:
+            raise SeparationError(errors[0])
         return SeparationProfile(layers, self.sampler.kind, self.skipped)
+
+    def _lacks_samples(self, layer: Layer, samples: SharedSamples | None) -> bool:
+        """Whether a detector assigns too few objects to a level for an index."""
+        if not self.samplers[layer.name].may_lack_samples:
+            return False
+        return (
+            samples is None or min(len(samples.labels.unique()), len(samples.images.unique())) < 2
+        )
+
+    def _lacking(self, layer: Layer, samples: SharedSamples | None) -> LayerSeparation:
+        count = 0 if samples is None else len(samples)
+        return LayerSeparation(
+            layer.name,
+            num_samples=count,
+            shape=tuple(layer.shape[1:]),
+            level=self.samplers[layer.name].level,
+            error=f'The detector assigns {count} of the objects to this level; an index needs two '
+            'classes and two images.',
+        )
 
     def _analyse_layer(
         self, layer: Layer, samples: SharedSamples | None
     ) -> tuple[LayerSeparation, Separation | None]:
-        entry = LayerSeparation(layer.name, shape=tuple(layer.shape[1:]))
+        level = self.samplers[layer.name].level
+        entry = LayerSeparation(layer.name, shape=tuple(layer.shape[1:]), level=level)
         try:
             if samples is None:
                 raise SeparationError(f'Layer {layer.name!r} gave no samples.')
@@ -247,10 +273,12 @@ def measure_separation(
         data: Batches, or pairs of an input tensor and integer labels of shape (num_images,).
         layers: ``'auto'`` (every convolution, linear and attention block), ``'stages'``, or a list
             of module names and regular expressions.
-        samples: ``'auto'``, ``dict(type='ImageSamples' | 'BoxSamples' | 'PixelSamples', ...)``.
+        samples: ``'auto'``, ``dict(type='ImageSamples', ...)`` or the name of another sampler, or
+            a sampler.
         forward: Runs the model on a batch's inputs; ``model(inputs)`` by default.
-        **options: Of :class:`SeparationMeter`: ``max_samples``, ``order``, ``seed``, ``classes``,
-            ``max_memory``, ``feature_memory``, ``distortion``, ``backend``, ``keep_going``.
+        **options: Of :class:`SeparationMeter`: ``pooling``, ``max_samples``, ``order``, ``seed``,
+            ``classes``, ``max_memory``, ``feature_memory``, ``distortion``, ``backend``,
+            ``keep_going``.
 
     Returns:
         The layers' indices in execution order.

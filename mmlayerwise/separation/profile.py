@@ -1,6 +1,6 @@
 """What a measurement finds out about the layers of a model."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 
 @dataclass
@@ -23,6 +23,10 @@ class LayerSeparation:
         anti: Share of samples whose ``order`` nearest neighbours are all enemies.
         center: Centre-based separation index.
         per_class: Class name -> its separation index and number of samples.
+        per_size: ``small``, ``medium``, ``large`` -> the index and number of the objects of that
+            size (COCO's, by their area in the original image); empty where samples are no objects.
+        level: Level of the feature pyramid that the layer belongs to, counted as its detector does;
+            None for other layers.
         error: Why the layer could not be measured.
     """
 
@@ -42,6 +46,8 @@ class LayerSeparation:
     center: float | None = None
     per_class: dict[str, tuple[float, int]] = field(default_factory=dict)
     error: str | None = None
+    per_size: dict[str, tuple[float, int]] = field(default_factory=dict)
+    level: int | None = None
 
 
 @dataclass
@@ -50,7 +56,7 @@ class SeparationProfile:
 
     Attributes:
         layers: One entry a layer.
-        samples: What a sample was: image, box or pixel.
+        samples: What a sample was: image, box, pixel, instance, text or token.
         skipped: Layers of ``'auto'`` or ``'stages'`` whose outputs hold no such samples.
     """
 
@@ -70,6 +76,10 @@ class SeparationProfile:
 
     @classmethod
     def from_dict(cls, data: dict) -> 'SeparationProfile':
-        """Inverse of :meth:`to_dict`."""
-        layers = [LayerSeparation(**layer) for layer in data['layers']]
+        """Inverse of :meth:`to_dict`; fields that a later version added are left out."""
+        known = {one.name for one in fields(LayerSeparation)}
+        layers = [
+            LayerSeparation(**{key: value for key, value in layer.items() if key in known})
+            for layer in data['layers']
+        ]
         return cls(layers, data['samples'], list(data.get('skipped', ())))

@@ -9,11 +9,22 @@ from mmlayerwise.separation.record import Measurement, SeparationRecord, format_
 def profile(*indices):
     layers = [
         LayerSeparation(
-            f'layer{n}', index, (index - 0.1, index + 0.1), 0.1, 50, 8, (8,), 5, 0.2, 0.3, 0.1, 0.4,
-            {'cat': (index, 50)},
+            f'layer{n}',
+            index,
+            (index - 0.1, index + 0.1),
+            chance=0.1,
+            num_samples=50,
+            dimension=8,
+            shape=(8,),
+            order=5,
+            high_order=0.2,
+            soft=0.3,
+            anti=0.1,
+            center=0.4,
+            per_class={'cat': (index, 50)},
         )
         for n, index in enumerate(indices)
-    ]  # fmt: skip
+    ]
     return SeparationProfile(layers, 'box', ['gone'])
 
 
