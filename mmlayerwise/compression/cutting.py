@@ -1,0 +1,121 @@
+"""Where a network may end: after which of its blocks the index rises no more."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from mmlayerwise.compression.errors import CompressionError
+from mmlayerwise.compression.significance import Difference, SignificanceTest, paired_difference
+from mmlayerwise.separation.indices import Separation
+from mmlayerwise.separation.layers import Layer, Trace, layer_kinds
+
+
+@dataclass
+class BlockIndex:
+    """What was measured behind one block.
+
+    Attributes:
+        layer: The block's output.
+        separation: Its neighbours' agreement.
+        ids: int64 of shape (num_samples,), ascending.
+    """
+
+    layer: Layer
+    separation: Separation
+    ids: Tensor
+
+    @property
+    def name(self) -> str:
+        """Of the layer."""
+        return self.layer.name
+
+    @property
+    def index(self) -> float:
+        """Separation index."""
+        return self.separation.index
+
+    def compared_to(self, earlier: 'BlockIndex') -> Difference:
+        """Paired difference on the samples that both have."""
+        return paired_difference(
+            earlier.separation.per_sample, self.separation.per_sample, earlier.ids, self.ids
+        )
+
+
+def block_ends(trace: Trace) -> list[Layer]:
+    """Outputs of the blocks of the filter part, in execution order.
+
+    A block is a direct unit of the backbone (of the model where it has none) with a convolution or
+    another layer inside; plain containers are looked into. Branches end with their block.
+    """
+    root = 'backbone' if 'backbone' in trace.modules else ''
+    units = _units(trace.modules, root)
+    convolutions = [name for name in units if _holds_convolution(trace.modules[name])]
+    units = convolutions or [name for name in units if layer_kinds(trace.modules[name])]
+    return trace.in_order([layer for name in units for layer in trace.outputs(name)[-1:]])
+
+
+def encoder_levels(trace: Trace) -> list[Layer]:
+    """The deepest block of each resolution on the way down, in execution order."""
+    ends = [layer for layer in block_ends(trace) if len(layer.shape) == 4]
+    levels: list[Layer] = []
+    for layer in ends:
+        if levels and layer.shape[2:] == levels[-1].shape[2:]:
+            levels[-1] = layer
+        elif not levels or layer.shape[2] < levels[-1].shape[2]:
+            levels.append(layer)
+        else:
+            break  # the way up begins
+    return levels
+
+
+def last_gain(blocks: Sequence[BlockIndex], test: SignificanceTest) -> int:
+    """The first block after which none is significantly better (a classifier's l*).
+
+    Args:
+        blocks: In execution order.
+        test: What is significant.
+
+    Returns:
+        Its position.
+    """
+    for place, block in enumerate(blocks):
+        if not any(test.rises(later.compared_to(block)) for later in blocks[place + 1 :]):
+            return place
+    raise CompressionError('There is no block to choose from')
+
+
+def critical_level(blocks: Sequence[BlockIndex], test: SignificanceTest) -> int:
+    """The level of an encoder behind which the index drops or stops rising.
+
+    Args:
+        blocks: The levels on the way down.
+        test: What is significant.
+
+    Returns:
+        Its position.
+    """
+    for place, (block, below) in enumerate(pairwise(blocks)):
+        if not test.rises(below.compared_to(block)):
+            return place
+    return len(blocks) - 1
+
+
+def at_chance(blocks: Sequence[BlockIndex]) -> bool:
+    """Whether no block's index is above what random neighbours would give."""
+    return all(block.separation.interval()[0] <= block.separation.chance for block in blocks)
+
+
+def _units(modules: dict[str, nn.Module], root: str) -> list[str]:
+    names = []
+    for child, module in modules[root].named_children():
+        name = f'{root}.{child}' if root else child
+        plain = type(module).forward in (nn.Sequential.forward, nn.ModuleList.forward)
+        names += _units(modules, name) if plain else [name]
+    return names
+
+
+def _holds_convolution(module: nn.Module) -> bool:
+    return any(isinstance(part, _ConvNd) for part in module.modules())
