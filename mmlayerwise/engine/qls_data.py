@@ -20,6 +20,8 @@ class TrainingSamples(MeasuringData):
     alone, and the training loop's loader is left alone.
     """
 
+    shared = False
+
     @classmethod
     def from_dataloader(cls, loader: Any, seed: int = 0) -> 'TrainingSamples':
         """Read what an existing loader of training data draws from."""

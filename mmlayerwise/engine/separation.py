@@ -9,13 +9,15 @@ import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmengine.runner.amp import autocast
+from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmlayerwise.separation import Batch, GroundTruth, SeparationError
 from mmlayerwise.separation.batches import input_size_of
-from mmlayerwise.separation.distributed import world
+from mmlayerwise.separation.distributed import gather_rows, world
 from mmlayerwise.separation.samples import ImageSamples, Sampler, balanced_order
+from mmlayerwise.separation.samples.sampler import random_priorities
 
 # Where a batch may hold the ground truth: the data samples of the toolboxes, or plain labels.
 _TRUTH_KEYS = ('data_samples', 'gt_label', 'labels', 'label')
@@ -109,8 +111,9 @@ def _reordered(transforms: list) -> list:
 class MeasuringData:
     """The images of a data set that a measurement looks at, in fixed batches.
 
-    The images are chosen once, by the seed, balanced over the classes where the data set tells
-    them without loading. Batches are formed before they are dealt to the processes, so that each
+    The images are chosen once, by the seed, balanced over the classes. Where the data set does not
+    tell its labels without loading, one pass over the data looks for them, shared by the processes.
+    Batches are formed before they are dealt to the processes, so that each
     image meets the same companions and padding in any number of processes.
 
     Args:
@@ -120,6 +123,9 @@ class MeasuringData:
         num_workers: Loader processes.
         seed: Of the choice.
     """
+
+    # Whether all processes look for unknown labels together; otherwise the caller does it alone.
+    shared = True
 
     def __init__(
         self,
@@ -155,29 +161,51 @@ class MeasuringData:
         if count >= total:
             self.images = list(range(total))
             return
-        images, labels = self._labels(isinstance(sampler, ImageSamples))
-        priorities = torch.from_numpy(np.random.default_rng(self.seed).random(len(images)))
-        order = images[balanced_order(labels, priorities)].tolist()
+        known = self._known_labels(isinstance(sampler, ImageSamples))
+        if known is None:
+            images, labels, priorities = self._loaded_labels(sampler)
+        else:
+            images, labels = known
+            priorities = torch.from_numpy(np.random.default_rng(self.seed).random(len(images)))
+        order = images[balanced_order(labels, priorities)].tolist() or range(total)
         self.images = sorted(list(dict.fromkeys(order))[:count])
 
-    def _labels(self, whole_images: bool) -> tuple[Tensor, Tensor]:
-        """Pairs of an image and a class in it, as far as the data set tells without loading."""
-        total = len(self.dataset)
-        unknown = torch.arange(total), torch.zeros(total, dtype=torch.int64)
+    def _known_labels(self, whole_images: bool) -> tuple[Tensor, Tensor] | None:
+        """Pairs of an image and a class in it, if the data set tells without loading."""
         if not hasattr(self.dataset, 'get_data_info'):
-            return unknown
+            return None
         pairs: list[tuple[int, int]] = []
-        for image in range(total):
+        for image in range(len(self.dataset)):
             known = self.dataset.get_data_info(image)
             if whole_images:
-                labels = np.atleast_1d(known.get('gt_label', -1))
+                labels = np.atleast_1d(known.get('gt_label', ()))
             else:
                 labels = {box.get('bbox_label', -1) for box in known.get('instances', ())}
             pairs += [(image, int(label)) for label in labels]
         if not pairs:
-            return unknown
+            return None
         table = torch.tensor(pairs)
         return table[:, 0], table[:, 1]
+
+    def _loaded_labels(self, sampler: Sampler) -> tuple[Tensor, Tensor, Tensor]:
+        """Images, a class in each, and the pairs' priorities, by loading every image once."""
+        rank, size = world() if self.shared else (0, 1)
+        mine = range(len(self.dataset))[rank::size]
+        loader = DataLoader(
+            _OfferedClasses(self, sampler),
+            self.batch_size,
+            sampler=mine,
+            collate_fn=torch.cat,
+            num_workers=self.num_workers,
+        )
+        description = f'Looking for the classes of {len(self.dataset)} images'
+        rows = torch.cat(
+            [*track(loader, description, disable=rank > 0), torch.zeros(0, 3).double()]
+        )
+        if self.shared:
+            rows = gather_rows(rows)
+        rows = rows[rows[:, 0].argsort(stable=True)]
+        return rows[:, 0].long(), rows[:, 1].long(), rows[:, 2]
 
     def first(self, model: nn.Module) -> Batch:
         """The first two images as a batch, the same in every process."""
@@ -211,17 +239,41 @@ class MeasuringData:
         """Preprocess collated data and read the ground truth from it."""
         data = model.data_preprocessor(data, training)
         inputs = data['inputs'] if isinstance(data, dict) else data[0]
-        size = input_size_of(inputs)
+        truths = self.truths(images, data, input_size_of(inputs))
+        return Batch(data, truths, input_size_of(inputs))
+
+    def truths(
+        self, images: Sequence[int], data: Any, input_size: tuple[int, int]
+    ) -> list[GroundTruth]:
+        """Read the ground truth of images from collated data."""
         if isinstance(data, dict):
             named = [data[key] for key in _TRUTH_KEYS if data.get(key) is not None]
             samples = named[0] if named else [None] * len(images)
         else:
             samples = data[1]
-        truths = [
-            ground_truth(sample, image, size, self.ignore_label)
+        return [
+            ground_truth(sample, image, input_size, self.ignore_label)
             for image, sample in zip(images, samples, strict=True)
         ]
-        return Batch(data, truths, size)
+
+
+class _OfferedClasses(Dataset):
+    """The classes that an image offers to a sampler: rows of image, class and priority."""
+
+    def __init__(self, data: MeasuringData, sampler: Sampler) -> None:
+        self.data = data
+        self.sampler = sampler
+
+    def __getitem__(self, image: int) -> Tensor:
+        item = self.data.collate([self.data.dataset[image]])
+        inputs = item['inputs'] if isinstance(item, dict) else item[0]
+        (truth,) = self.data.truths([image], item, input_size_of(inputs[0][None]))
+        labels = self.sampler.candidates(truth, self.data.seed).labels.unique()
+        priorities = random_priorities(self.data.seed, image, len(labels))
+        return torch.stack([torch.full_like(priorities, image), labels.double(), priorities], 1)
+
+    def __len__(self) -> int:
+        return len(self.data.dataset)
 
 
 class _Numbered(Dataset):

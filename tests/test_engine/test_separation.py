@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import BaseDataset, Compose, ConcatDataset
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.dataset import BaseDataset, Compose, ConcatDataset, pseudo_collate
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from torch import nn
 
@@ -137,3 +139,82 @@ def test_boxes_are_in_the_coordinates_of_the_resized_image(tmp_path):
     boxes = [box['bbox'] for box in dataset.get_data_info(1)['instances']]
     assert truth.size == tuple(side // 2 for side in dataset[1]['data_samples'].ori_shape)
     np.testing.assert_allclose(truth.boxes.numpy(), np.array(boxes) / 2, atol=1e-4)
+
+
+class Untold(torch.utils.data.Dataset):
+    """Images of ten classes, the first nine rare; which, shows only when one is loaded."""
+
+    def __init__(self):
+        self.loaded = []
+
+    def __getitem__(self, image):
+        self.loaded.append(image)
+        return torch.zeros(1, 4, 4), min(image, 9)
+
+    def __len__(self):
+        return 100
+
+
+class UntoldMaps(Untold):
+    """The same as label maps: class 9 everywhere, and in one place the image's own."""
+
+    def __getitem__(self, image):
+        label_map = torch.full((1, 4, 4), 9)
+        label_map[0, 0, 0] = min(image, 9)
+        sample = BaseDataElement(gt_sem_seg=PixelData(data=label_map))
+        return dict(inputs=torch.zeros(1, 4, 4), data_samples=sample)
+
+
+UNTOLD = {
+    'images': (Untold, ImageSamples, {}, torch.utils.data.default_collate),
+    'pixels': (UntoldMaps, PixelSamples, dict(max_images=18), pseudo_collate),
+}
+
+
+def chosen_untold(kind, seed=0):
+    dataset, sampler, options, collate = UNTOLD[kind]
+    data = MeasuringData(dataset(), 4, collate, seed=seed)
+    data.choose(sampler(**options), 18)
+    return data
+
+
+@pytest.mark.parametrize('kind', UNTOLD)
+def test_labels_that_the_data_set_does_not_tell_are_looked_for_in_one_pass(kind):
+    data = chosen_untold(kind)
+    assert len(data.images) == 18
+    assert data.images[:9] == list(range(9))  # the only image of each rare class
+    assert data.images == chosen_untold(kind).images
+    assert data.images != chosen_untold(kind, seed=1).images
+    if kind == 'images':
+        assert data.dataset.loaded == list(range(100))
+
+
+def choose_in_a_process(rank, path):
+    torch.set_num_threads(1)
+    for world in range(rank + 1, 4):
+        store = f'file://{path}-of-{world}'
+        dist.init_process_group('gloo', init_method=store, rank=rank, world_size=world)
+        torch.save({kind: chosen_untold(kind).images for kind in UNTOLD}, f'{path}-{world}-{rank}')
+        loaded = chosen_untold('images').dataset.loaded
+        assert loaded == list(range(100))[rank::world]
+        dist.destroy_process_group()
+
+
+def test_any_number_of_processes_chooses_the_same_images(tmp_path):
+    path = str(tmp_path / 'images')
+    mp.spawn(choose_in_a_process, (path,), nprocs=3)
+    expected = {kind: chosen_untold(kind).images for kind in UNTOLD}
+    for world in (1, 2, 3):
+        for rank in range(world):
+            assert torch.load(f'{path}-{world}-{rank}') == expected
+
+
+def test_data_without_any_label_are_chosen_all_the_same():
+    class Unlabelled(UntoldMaps):
+        def __getitem__(self, image):
+            sample = BaseDataElement(gt_sem_seg=PixelData(data=torch.full((1, 4, 4), 255)))
+            return dict(inputs=torch.zeros(1, 4, 4), data_samples=sample)
+
+    data = MeasuringData(Unlabelled(), 4, pseudo_collate)
+    data.choose(PixelSamples(max_images=5), 10)
+    assert data.images == [0, 1, 2, 3, 4]
