@@ -23,6 +23,8 @@ _DISTRIBUTIONS = (
     'mmcv',
     'mmdet',
     'mmsegmentation',
+    'faiss-cpu',
+    'scikit-learn',
 )
 
 
