@@ -1,4 +1,7 @@
-"""Write pictures of what a config feeds to its model, one by one and on a contact sheet."""
+"""Write pictures of what a config feeds to its model, one by one and on a contact sheet.
+
+Texts are listed in the terminal instead.
+"""
 
 import argparse
 import random
@@ -11,15 +14,18 @@ import numpy as np
 from mmengine.config import Config, DictAction
 from mmengine.dataset import Compose
 from mmengine.registry import DATASETS, init_default_scope
+from rich.console import Console
 from rich.progress import track
 
 import mmlayerwise  # noqa: F401  (supplies the operators before a toolbox is imported)
+from mmlayerwise.datasets import BaseTextDataset
 from mmlayerwise.engine.launch import find_config
 from mmlayerwise.utils.config_check import check_config
 from mmlayerwise.utils.data_check import check_data
 from mmlayerwise.utils.errors import UserError, report_errors
 from mmlayerwise.utils.files import write_atomically
 from mmlayerwise.visualization.sample_pictures import draw_sample, tile, to_picture
+from mmlayerwise.visualization.text_table import text_table
 
 EXAMPLES = """\
 examples:
@@ -140,6 +146,13 @@ def without_augmentation(dataset: Any) -> Any:
     return dataset
 
 
+def innermost(dataset: Any) -> Any:
+    """Return the data set inside wrappers such as ``RepeatDataset``."""
+    while hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    return dataset
+
+
 def save(picture: np.ndarray, path: Path) -> None:
     """Write an RGB picture."""
     with write_atomically(path) as temporary:
@@ -172,8 +185,14 @@ def browse(cfg: Config, args: argparse.Namespace, folder: Path) -> None:
     random.seed(args.seed)
     np.random.seed(args.seed)
     dataset = build_dataset(cfg, args.phase, args.mode)
+    if isinstance(innermost(dataset), BaseTextDataset):
+        dataset = innermost(dataset)
     number = min(args.number, len(dataset))
     indices = random.sample(range(len(dataset)), number) if args.shuffle else range(number)
+    if isinstance(dataset, BaseTextDataset):
+        Console().print(text_table(dataset, indices, args.mode == 'transformed'))
+        print(f'{number} of {len(dataset)} texts ({args.phase}, {args.mode})')
+        return
     pictures = []
     for index in track(indices, description='drawing'):
         item = dataset[index]

@@ -91,3 +91,32 @@ def test_a_number_below_one_is_refused(capsys):
     with pytest.raises(SystemExit):
         browse.main(['config.py', '--number=0'])
     assert 'at least 1' in capsys.readouterr().err
+
+
+TEXTS = """
+_base_ = '{base}'
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='RepeatDataset',
+        times=2,
+        dataset=dict(type='AGNews', data_root='{root}', pipeline={{{{_base_.train_pipeline}}}}),
+    )
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ('mode', 'shown'), [('transformed', 'goal (2□1) for fc'), ('original', 'Goal (2@1) for FC')]
+)
+def test_texts_are_listed(mode, shown, tmp_path, capsys):
+    (tmp_path / 'train.csv').write_text('"2","Goal (2@1)","for FC"\n"1","Talks","go on"\n')
+    config = tmp_path / 'texts.py'
+    base = ROOT / 'configs' / 'vdcnn' / 'vdcnn9_1xb128-15e_ag-news.py'
+    config.write_text(TEXTS.format(base=base, root=tmp_path))
+    browse.main([str(config), '--number=1', f'--mode={mode}', f'--output-dir={tmp_path / "out"}'])
+    out = capsys.readouterr().out
+    assert 'Sports' in out
+    assert shown in ' '.join(out.split())
+    assert f'1 of 2 texts (train, {mode})' in out
+    assert not (tmp_path / 'out').exists()

@@ -1,5 +1,7 @@
 """From a text to the numbers of its characters."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -9,6 +11,8 @@ from mmlayerwise.utils.errors import UserError
 ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:\'"/|_#$%^&*~`+=<>()[]{}'
 PADDING, UNKNOWN, SPACE = 0, 1, 2
 FIRST_LETTER = 3
+# How an unknown character is shown.
+BOX = '\N{WHITE SQUARE}'
 
 
 @TRANSFORMS.register_module()
@@ -61,6 +65,18 @@ class QuantizeCharacters(BaseTransform):
         # The last entry of the table stands for all code points beyond it.
         tokens[: len(points)] = self.table[np.minimum(points, len(self.table) - 1)]
         return tokens
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Write out what is left of a text.
+
+        Args:
+            tokens: Numbers of characters.
+
+        Returns:
+            The text in the alphabet's letters, unknown characters as □, without padding.
+        """
+        letters = ('', BOX, ' ', *self.alphabet)
+        return ''.join(letters[token] for token in tokens)
 
     def transform(self, results: dict) -> dict:
         """Number the characters of one sample.

@@ -79,6 +79,13 @@ def test_the_pipeline_keeps_the_text_and_repeated_calls_agree():
     assert second['tokens'].tolist() == [A, A + 1, PADDING, PADDING]
 
 
+def test_decoding_shows_what_is_left():
+    quantizer = QuantizeCharacters(length=12)
+    assert quantizer.decode(quantizer.quantize('A@b {ü}').tolist()) == 'a□b {□}'
+    everything = QuantizeCharacters(length=67)
+    assert everything.decode(everything.quantize(ALPHABET + ' ')) == ALPHABET + ' '
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
