@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmlayerwise.forward.errors import ForwardLearningError
 from mmlayerwise.separation import Batch
-from mmlayerwise.separation.samples import Candidates, Sampler, balanced_order
+from mmlayerwise.separation.samples import Candidates, ImageSamples, Sampler, balanced_order
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ def collect_samples(
 ) -> LayerSamples:
     """Collect class-balanced samples.
 
-    Whole inputs for image samples; for boxes and pixels, windows of the input's own resolution with
-    the centre of the box, or the pixel, in the middle, moved to lie inside the image. The label is
-    the box's or, of pixel samples, the most frequent in the window (the ignore label takes part;
-    windows where it wins are left out).
+    Whole inputs for images and texts; for boxes and pixels, windows of the input's own resolution
+    with the centre of the box, or the pixel, in the middle, moved to lie inside the image. The
+    label is the box's or, of pixel samples, the most frequent in the window (the ignore label takes
+    part; windows where it wins are left out).
 
     Args:
         batches: The data.
@@ -56,7 +56,7 @@ def collect_samples(
     Raises:
         ForwardLearningError: If windows do not fit, inputs differ in size, or there are none.
     """
-    whole = sampler.kind == 'image'
+    whole = isinstance(sampler, ImageSamples)
     if crop_size is None and not whole:
         raise ForwardLearningError(f'Samples of kind {sampler.kind!r} need a crop_size.')
     crops: list[Tensor] = []

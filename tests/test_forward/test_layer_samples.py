@@ -4,6 +4,7 @@ import torch
 from mmlayerwise.forward import ForwardLearningError, collect_samples
 from mmlayerwise.forward.layer_samples import check_samples
 from mmlayerwise.separation import Batch, BoxSamples, GroundTruth, ImageSamples, PixelSamples
+from mmlayerwise.separation.samples import TextSamples
 
 # Every pixel tells its own place: channel 0 its row, channel 1 its column.
 ROWS, COLUMNS = torch.meshgrid(torch.arange(40.0), torch.arange(60.0), indexing='ij')
@@ -26,6 +27,21 @@ def test_images_are_taken_whole_and_balanced():
     samples = collect_samples(batches, read, ImageSamples(), 6)
     assert samples.inputs.shape == (6, 2, 40, 60)
     assert samples.labels.bincount().tolist() == [2, 2, 2]
+    assert samples.sources is None
+
+
+def test_texts_are_taken_whole_as_the_layer_reads_them():
+    tokens = torch.randint(5, (4, 7), generator=torch.Generator().manual_seed(0))
+    vectors = torch.randn(5, 3)
+    truths = [GroundTruth(text, (1, 7), label=text % 2) for text in range(4)]
+    samples = collect_samples(
+        [Batch(tokens, truths, (1, 7))],
+        lambda one: vectors[one.inputs].transpose(1, 2),
+        TextSamples(),
+        4,
+    )
+    assert torch.equal(samples.inputs, vectors[tokens].transpose(1, 2))
+    assert samples.labels.tolist() == [0, 1, 0, 1]
     assert samples.sources is None
 
 

@@ -27,7 +27,7 @@ from mmlayerwise.forward.layer_samples import check_samples
 from mmlayerwise.registry import HOOKS
 from mmlayerwise.separation import Batch, undisturbed
 from mmlayerwise.separation.neighbors import DEFAULT_MEMORY
-from mmlayerwise.separation.samples import Sampler, build_sampler
+from mmlayerwise.separation.samples import ImageSamples, Sampler, build_sampler
 from mmlayerwise.utils.errors import UserError
 from mmlayerwise.utils.files import write_atomically
 from mmlayerwise.visualization.filters_plot import draw_filters
@@ -38,10 +38,11 @@ class QLSInitHook(Hook):
     """Learn the first convolution from labelled training samples, before the first iteration.
 
     Works for any classifier, detector or segmentor of mmengine. The samples are whole images by
-    their class, windows round ground-truth boxes by the box's class, or windows round pixels by
-    their most frequent class, balanced over the classes and read from the training data by a loader
-    of the hook's own; random states of the run stay as they are. The layer is then trained with the
-    rest or, with ``freeze``, not any more. A resumed run learns nothing anew.
+    their class, texts as the convolution reads them, windows round ground-truth boxes by the box's
+    class, or windows round pixels by their most frequent class, balanced over the classes and read
+    from the training data by a loader of the hook's own; random states of the run stay as they are.
+    What comes before the layer, the embedding of a text, is not changed. The layer is then trained
+    with the rest or, with ``freeze``, not any more. A resumed run learns nothing anew.
 
     With several processes the first one learns and broadcasts. ``qls.json`` and ``qls_filters.png``
     are written into the work directory.
@@ -49,7 +50,7 @@ class QLSInitHook(Hook):
     Args:
         layer: Name of the convolution; the first that runs by default.
         samples: What a sample is: ``'auto'`` or ``dict(type=...)`` with ``ImageSamples``,
-            ``BoxSamples`` or ``PixelSamples`` and their arguments.
+            ``TextSamples``, ``BoxSamples`` or ``PixelSamples`` and their arguments.
         num_samples: At most so many samples.
         crop_size: Side, in pixels, of the windows round boxes and pixels. Whole images are taken
             as they are unless it is given.
@@ -152,7 +153,7 @@ class QLSInitHook(Hook):
         sampler: Sampler,
         forward: InferenceForward,
     ) -> LayerSamples:
-        whole = sampler.kind == 'image'
+        whole = isinstance(sampler, ImageSamples)
         if not whole:
             # Images of several sizes can't share a batch in every data preprocessor.
             data.batch_size = 1
@@ -163,7 +164,7 @@ class QLSInitHook(Hook):
 
         batches = track(
             data.batches(model),
-            f'Reading {len(data.images)} images for {found.name}',
+            f'Reading {len(data.images)} {sampler.kind if whole else "image"}s for {found.name}',
             total=data.num_batches(),
         )
         crop_size = self.crop_size or (None if whole else 32)
