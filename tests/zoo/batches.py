@@ -15,18 +15,21 @@ from mmlayerwise.datasets.handwritten_digits import load_handwritten_digits
 
 
 def make_items(task: str, image_size: int, count: int) -> list[dict[str, Any]]:
-    """Images with annotations as a data set of the toolbox gives them, the same ones every time.
+    """Images or texts with annotations as a data set gives them, the same ones every time.
 
     Args:
         task: One of ``mmlayerwise.zoo.TASKS``.
-        image_size: Height and width in pixels.
+        image_size: Height and width in pixels; of a text, its characters.
         count: How many.
 
     Returns:
-        Of each image ``inputs``, uint8 of shape (3, H, W), and ``data_samples``.
+        Of each image ``inputs``, uint8 of shape (3, H, W), and ``data_samples``; of each text its
+        tokens, int64 of shape (length,), instead.
     """
     if task == 'cls':
         return _digits(image_size, count)
+    if task == 'text':
+        return _texts(image_size, count)
     settings = DigitSceneSettings(
         image_size=(image_size, image_size),
         num_digits=(2, 4),
@@ -106,3 +109,17 @@ def _digits(image_size: int, count: int) -> list[dict[str, Any]]:
         dict(inputs=image, data_samples=ClassificationDataSample().set_gt_label(label))
         for image, label in zip(images, labels[chosen], strict=True)
     ]
+
+
+def _texts(length: int, count: int) -> list[dict[str, Any]]:
+    """Words in random order, those of a class from its own list."""
+    from mmlayerwise.datasets.transforms import PackTextInputs, QuantizeCharacters
+
+    words = (('goal', 'team', 'match'), ('stock', 'bank', 'price'), ('chip', 'phone', 'code'))
+    random = np.random.default_rng(0)
+    quantize, pack = QuantizeCharacters(length), PackTextInputs()
+    samples = [
+        dict(text=' '.join(random.choice(words[n % 3], length)), gt_label=n % 3)
+        for n in range(count)
+    ]
+    return [pack(quantize(sample)) for sample in samples]

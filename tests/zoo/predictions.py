@@ -20,6 +20,7 @@ def check_predictions(
         'pan': _check_panoptic,
         'sem': _check_semantic,
         'cls': _check_class,
+        'text': _check_class,
     }[task]
     for sample in predictions:
         check(sample, image_size)
@@ -36,6 +37,7 @@ def predicted_tensors(task: str, predictions: list[Any]) -> list[torch.Tensor]:
         'pan': ('pred_panoptic_seg.sem_seg',),
         'sem': ('seg_logits.data', 'pred_sem_seg.data'),
         'cls': ('pred_score', 'pred_label'),
+        'text': ('pred_score', 'pred_label'),
     }[task]
     return [_get(sample, path) for sample in predictions for path in fields]
 

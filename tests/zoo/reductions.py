@@ -12,7 +12,7 @@ class Reduction:
     """How a config is made small, and what is known not to be trained in it.
 
     Attributes:
-        image_size: Height and width of the input in pixels.
+        image_size: Height and width of the input in pixels; of a text, its characters.
         channel_divisor: By what all widths that the config names are divided; 1 where a class has
             fixed widths.
         deltas: Dotted keys of the model's config and their new values.
@@ -127,7 +127,11 @@ REDUCTIONS: dict[str, Reduction] = {
         image_size=64, deltas={'decode_head.mask_size': (15, 15)}
     ),
 }
-DEFAULT = {'sem': Reduction(image_size=64), 'cls': Reduction(image_size=32, channel_divisor=1)}
+DEFAULT = {
+    'sem': Reduction(image_size=64),
+    'cls': Reduction(image_size=32, channel_divisor=1),
+    'text': Reduction(image_size=96),
+}
 
 
 def reduction_for(name: str, task: str) -> Reduction:

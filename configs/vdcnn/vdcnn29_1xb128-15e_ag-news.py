@@ -1,0 +1,4 @@
+# VD-CNN of depth 29 on AG's News.
+_base_ = './vdcnn9_1xb128-15e_ag-news.py'
+
+model = dict(backbone=dict(depth=29))

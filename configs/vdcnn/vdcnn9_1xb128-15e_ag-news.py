@@ -1,0 +1,9 @@
+# VD-CNN of depth 9 on AG's News.
+_base_ = [
+    '../_base_/models/vdcnn9.py',
+    '../_base_/datasets/ag_news.py',
+    '../_base_/schedules/text_1xb128-15e.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(head=dict(num_classes=4))
