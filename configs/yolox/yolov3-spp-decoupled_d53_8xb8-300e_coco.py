@@ -1,8 +1,19 @@
-# The third step of YOLOX's road map: YOLOv3-SPP's anchors, a decoupled head, strong augmentation.
-_base_ = './yolox_d53_8xb8-300e_coco.py'
+# The second step of YOLOX's road map: classes and boxes in branches of their own.
+_base_ = './yolov3-spp_d53_8xb8-300e_coco.py'
 
 model = dict(
-    type='YOLOV3',
+    neck=[
+        {{_base_.model.neck}},
+        # The stems of the decoupled head.
+        dict(
+            type='ChannelMapper',
+            in_channels=[512, 256, 128],
+            out_channels=256,
+            kernel_size=1,
+            norm_cfg={{_base_.norm_cfg}},
+            act_cfg={{_base_.act_cfg}},
+        ),
+    ],
     bbox_head=dict(
         _delete_=True,
         type='mmlayerwise.YOLOV3DecoupledHead',
@@ -11,17 +22,5 @@ model = dict(
         feat_channels=256,
         norm_cfg={{_base_.norm_cfg}},
         act_cfg={{_base_.act_cfg}},
-    ),
-    train_cfg=dict(
-        _delete_=True,
-        assigner=dict(type='GridAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0),
-    ),
-    test_cfg=dict(
-        _delete_=True,
-        nms_pre=1000,
-        min_bbox_size=0,
-        score_thr=0.01,
-        nms=dict(type='nms', iou_threshold=0.65),
-        max_per_img=300,
     ),
 )

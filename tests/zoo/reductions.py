@@ -105,17 +105,35 @@ REDUCTIONS: dict[str, Reduction] = {
         image_size=64, channel_divisor=1, deltas={'bbox_head.iou_threshold': 0.001}
     ),
     # Hardly any overlap lets an anchor of every level train its box branch.
-    'yolov3-spp-decoupled_d53_8xb8-300e_coco': Reduction(
-        image_size=64,
-        channel_divisor=1,
-        boxes_leave_the_image=True,
-        deltas={
-            'train_cfg.assigner.pos_iou_thr': 0.02,
-            'train_cfg.assigner.neg_iou_thr': 0.02,
-        },
+    **dict.fromkeys(
+        [
+            'yolov3-spp_d53_8xb8-300e_coco',
+            'yolov3-spp-decoupled_d53_8xb8-300e_coco',
+            'yolov3-spp-decoupled_d53_8xb8-mosaic-300e_coco',
+        ],
+        Reduction(
+            image_size=64,
+            channel_divisor=1,
+            boxes_leave_the_image=True,
+            deltas={
+                'train_cfg.assigner.pos_iou_thr': 0.02,
+                'train_cfg.assigner.neg_iou_thr': 0.02,
+            },
+        ),
     ),
-    'yolox_d53_8xb8-300e_coco': Reduction(
-        image_size=64, channel_divisor=1, boxes_leave_the_image=True
+    # Objects of every level.
+    **dict.fromkeys(
+        ['yolox-center_d53_8xb8-300e_coco', 'yolox-center3x3_d53_8xb8-300e_coco'],
+        Reduction(
+            image_size=64,
+            channel_divisor=1,
+            boxes_leave_the_image=True,
+            deltas={'train_cfg.assigner.limits': (10, 15)},
+        ),
+    ),
+    **dict.fromkeys(
+        ['yolox_d53_8xb8-300e_coco', 'yolox-nms-free_d53_8xb8-300e_coco'],
+        Reduction(image_size=64, channel_divisor=1, boxes_leave_the_image=True),
     ),
     # The assignment changes from step to step; small ones don't show.
     'yolox_s_8xb8-300e_coco': Reduction(boxes_leave_the_image=True, learning_rate=1e-3),

@@ -11,11 +11,13 @@ if find_spec('mmdet') is not None:
     from mmlayerwise.models.dense_heads.yolov3_decoupled_head import YOLOV3DecoupledHead
     from mmlayerwise.models.dense_heads.yolov3_iou_head import YOLOV3IoUHead
     from mmlayerwise.models.dense_heads.yolov4_head import YOLOv4Head
+    from mmlayerwise.models.dense_heads.yolox_nms_free_head import YOLOXNMSFreeHead
 
     __all__ += [
         'YOLO9000Head',
         'YOLOV3DecoupledHead',
         'YOLOV3IoUHead',
+        'YOLOXNMSFreeHead',
         'YOLOv1Head',
         'YOLOv2Head',
         'YOLOv4Head',
