@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import mmlayerwise  # noqa: F401  (supplies the operators before a toolbox is imported)
-from mmlayerwise.engine.analysis import analyze, sampler_options
+from mmlayerwise.engine.analysis import analyze, pooling_options, sampler_options
 from mmlayerwise.engine.launch import add_common_arguments, load_config
+from mmlayerwise.separation.sketch import DEFAULT_DISTORTION, FEATURE_MEMORY
 from mmlayerwise.utils.errors import report_errors
 
 EXAMPLES = """\
@@ -14,6 +16,8 @@ examples:
   python tools/analyze_separation.py CONFIG CHECKPOINT --layers auto --max-samples 5000
   python tools/analyze_separation.py CONFIG --layers backbone.layer4 'neck\\.fpn_convs\\..*'
   python tools/analyze_separation.py CONFIG CHECKPOINT --samples BoxSamples output_size=5
+  python tools/analyze_separation.py CONFIG CHECKPOINT --samples BoxSamples levels=assigned
+  python tools/analyze_separation.py CONFIG CHECKPOINT --pooling 'backbone.*=average' 'neck=4'
   python tools/analyze_separation.py CONFIG CHECKPOINT --out report --run work_dirs/detection
 """
 
@@ -45,8 +49,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs='+',
         default=['auto'],
         metavar=('TYPE', 'KEY=VALUE'),
-        help='what is compared: ImageSamples, PixelSamples or BoxSamples with arguments, or auto '
-        'to follow the annotations (default: auto)',
+        help='what is compared: ImageSamples, PixelSamples, BoxSamples, InstanceSamples, '
+        'TextSamples or TokenSamples with arguments, or auto to follow the annotations (default: auto)',
+    )
+    parser.add_argument(
+        '--pooling',
+        nargs='+',
+        metavar='POOLING',
+        help='how a map becomes a vector: flatten, average or the side of a grid, for all layers '
+        "or as LAYER=POOLING by names and regular expressions (default: the sampler's own way)",
     )
     parser.add_argument(
         '--max-samples',
@@ -63,13 +74,30 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='neighbours for the high-order, soft and anti index (default: 5)',
     )
     parser.add_argument(
+        '--feature-memory',
+        type=float,
+        default=FEATURE_MEMORY / 2**20,
+        metavar='MIB',
+        help='sketch the vectors of a layer by random projections where they would take more '
+        'memory than this (default: %(default)g)',
+    )
+    parser.add_argument(
+        '--distortion',
+        type=float,
+        default=DEFAULT_DISTORTION,
+        metavar='D',
+        help='relative error of the distances among sketches, between 0 and 1; the smaller, the '
+        'longer they are (default: %(default)g)',
+    )
+    parser.add_argument(
         '--seed', type=int, default=0, help='of the choice of images and samples (default: 0)'
     )
     parser.add_argument(
         '--out',
         metavar='DIR',
         help='also write report.html, one interactive page that works offline, and put all results '
-        'into DIR, as --work-dir does; needs plotly: pip install "mmlayerwise[report]"',
+        'into DIR, as --work-dir does; needs plotly: pip install "mmlayerwise[report]" (default: no '
+        'report, and the results go into the folder analysis in the work directory of the config)',
     )
     parser.add_argument(
         '--run',
@@ -92,14 +120,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print the table and write separation.json, separation.png and maybe report.html."""
     args = parse_args(argv)
     with report_errors():
+        cfg = load_config(args)
+        if args.work_dir is None:
+            # The work directory itself holds the record of the training run.
+            cfg.work_dir = str(Path(cfg.work_dir) / 'analysis')
         analyze(
-            load_config(args),
+            cfg,
             args.checkpoint,
             layers=args.layers[0] if args.layers in (['auto'], ['stages']) else args.layers,
             samples=sampler_options(args.samples),
+            pooling=pooling_options(args.pooling),
             max_samples=args.max_samples,
             order=args.order,
             seed=args.seed,
+            feature_memory=int(args.feature_memory * 2**20),
+            distortion=args.distortion,
             report=args.out is not None,
             run=args.run,
         )

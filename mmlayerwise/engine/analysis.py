@@ -14,8 +14,10 @@ from torch import Tensor
 from mmlayerwise.engine.measured_model import MeasuredModel
 from mmlayerwise.engine.separation import MeasuringData
 from mmlayerwise.separation import SeparationMeter
+from mmlayerwise.separation.choice import LayerPooling
 from mmlayerwise.separation.layers import LayerSelection
-from mmlayerwise.separation.record import Measurement, SeparationRecord, format_table
+from mmlayerwise.separation.record import Measurement, SeparationRecord
+from mmlayerwise.separation.table import format_table
 from mmlayerwise.utils.errors import UserError
 from mmlayerwise.visualization.report import (
     EvidenceObserver,
@@ -49,11 +51,41 @@ def sampler_options(words: Sequence[str]) -> str | dict:
                 f'--samples {" ".join(words)}: expected a type and then KEY=VALUE arguments, '
                 'such as --samples BoxSamples output_size=5'
             )
-        try:
-            options[key] = literal_eval(value)
-        except (ValueError, SyntaxError):
-            options[key] = value
+        options[key] = _value(value)
     return kind if kind == 'auto' else dict(type=kind, **options)
+
+
+def pooling_options(words: Sequence[str] | None) -> LayerPooling | None:
+    """Read ``--pooling`` of the command line.
+
+    Args:
+        words: One pooling for all layers, ``average``, or ``LAYER=POOLING ...``.
+
+    Returns:
+        What :class:`mmlayerwise.separation.SeparationMeter` takes.
+
+    Raises:
+        UserError: If there are several words, one of them without ``=``.
+    """
+    if not words:
+        return None
+    if len(words) == 1 and '=' not in words[0]:
+        return _value(words[0])
+    pairs = [word.rpartition('=') for word in words]
+    if not all(equals for _, equals, _ in pairs):
+        raise UserError(
+            f'--pooling {" ".join(words)}: expected one pooling, or LAYER=POOLING arguments, '
+            "such as --pooling 'backbone.*=average' 'neck.*=4'"
+        )
+    return {layer: _value(pooling) for layer, _, pooling in pairs}
+
+
+def _value(text: str) -> Any:
+    """A Python literal, or else the text."""
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def analyze(
@@ -62,6 +94,7 @@ def analyze(
     *,
     layers: LayerSelection = 'stages',
     samples: str | dict = 'auto',
+    pooling: LayerPooling | None = None,
     report: bool = False,
     run: str | None = None,
     **options: Any,
@@ -74,21 +107,27 @@ def analyze(
         checkpoint: File or address of the weights; None measures the initial ones.
         layers: See :class:`mmlayerwise.separation.SeparationMeter`.
         samples: Likewise.
+        pooling: Likewise.
         report: Also write the interactive ``report.html``.
         run: Work directory of the training run whose epochs the report shows, or its
             ``separation.json``.
-        **options: Likewise: ``max_samples``, ``order``, ``seed``.
+        **options: Likewise: ``max_samples``, ``order``, ``seed``, ``feature_memory``,
+            ``distortion``.
 
     Returns:
         The record that was written into ``cfg.work_dir``.
 
     Raises:
         UserError: If the config has no validation data, or names, checkpoint, run or data are
-            wrong, or the report is asked for and plotly is not installed.
+            wrong, or the report is asked for and plotly is not installed, or the work directory
+            holds the record of a training run.
     """
+    _keep_training_record(cfg)
     earlier = _check_report(cfg, run) if report else None
     observer = EvidenceObserver()
-    meter = SeparationMeter(layers, samples, observers=[observer] if report else [], **options)
+    meter = SeparationMeter(
+        layers, samples, pooling=pooling, observers=[observer] if report else [], **options
+    )
     configuration = cfg.pretty_text if report else ''
     measured = MeasuredModel(cfg, checkpoint, meter.seed)
     measured.prepare(meter)
@@ -98,6 +137,7 @@ def analyze(
         checkpoint=checkpoint,
         layers=layers,
         samples=samples,
+        pooling=pooling,
         max_samples=meter.max_samples,
         order=meter.order,
         seed=meter.seed,
@@ -129,6 +169,16 @@ def analyze(
         lines.append(f'report:      {path}')
     measured.logger.info('\n'.join(['Results', *lines]))
     return record
+
+
+def _keep_training_record(cfg: Config) -> None:
+    """Refuse to overwrite what SeparationHook wrote during training."""
+    path = Path(cfg.work_dir) / 'separation.json'
+    if path.exists() and 'checkpoint' not in SeparationRecord.load(path).settings:
+        raise UserError(
+            f'{path} is the record of a training run and would be overwritten; choose another '
+            'folder with --out or --work-dir'
+        )
 
 
 def _check_report(cfg: Config, run: str | None) -> SeparationRecord | None:

@@ -3,6 +3,7 @@ import torch
 
 from mmlayerwise.engine.analysis import sampler_options
 from mmlayerwise.separation.record import SeparationRecord
+from mmlayerwise.separation.sketch import sketch_dimension
 from mmlayerwise.utils.errors import UserError
 from tests.test_tools.tools import ROOT, TOY_CONFIG, load_tool, log_of
 
@@ -59,6 +60,21 @@ def test_named_layers_samples_and_cap(tmp_path):
     assert record.settings['samples'] == dict(type='ImageSamples', pool='average')
 
 
+def test_large_layers_are_sketched_and_said_to_be(tmp_path):
+    run(
+        CLASSIFICATION, '--work-dir', tmp_path, '--max-samples', 40, '--feature-memory', 0.02,
+        '--distortion', 0.9, '--layers', 'backbone.layer1', 'neck', *SMALL,
+    )  # fmt: skip
+    large, small = (
+        SeparationRecord.load(tmp_path / 'separation.json').measurements[0].profile.layers
+    )
+    length = sketch_dimension(40, 0.9)
+    assert (large.dimension, large.sketch_dimension, large.distortion) == (1024, length, 0.9)
+    assert (small.sketch_dimension, small.distortion) == (None, None)
+    told = f'Sketched, distances within 90%: backbone.layer1 (1024 values to {length}).'
+    assert told in log_of(tmp_path)
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -67,6 +83,8 @@ def test_named_layers_samples_and_cap(tmp_path):
         (['--samples', 'Boxes'], "'Boxes'"),
         (['--samples', 'ImageSamples', 'average'], 'expected a type and then KEY=VALUE'),
         (['--max-samples', '1'], 'max_samples must be at least 2'),
+        (['--distortion', '1'], 'distortion must be between 0 and 1, got 1.0'),
+        (['--feature-memory', '0'], 'feature_memory must be at least 1 byte'),
     ],
 )
 def test_bad_input_gives_one_message(arguments, message, tmp_path):

@@ -11,10 +11,13 @@ from torch import nn
 
 from mmlayerwise.engine.separation import InferenceForward, MeasuringData
 from mmlayerwise.registry import HOOKS
-from mmlayerwise.separation import SeparationError, SeparationMeter, undisturbed
+from mmlayerwise.separation import SeparationError, SeparationMeter, SeparationProfile, undisturbed
+from mmlayerwise.separation.choice import LayerPooling
 from mmlayerwise.separation.layers import LayerSelection
 from mmlayerwise.separation.neighbors import DEFAULT_MEMORY
-from mmlayerwise.separation.record import Measurement, SeparationRecord, format_table
+from mmlayerwise.separation.record import Measurement, SeparationRecord
+from mmlayerwise.separation.sketch import DEFAULT_DISTORTION, FEATURE_MEMORY
+from mmlayerwise.separation.table import format_table
 from mmlayerwise.visualization.separation_plot import draw_separation
 
 
@@ -26,20 +29,30 @@ class SeparationHook(Hook):
     class-balanced part of the validation data and changes no parameter, buffer, mode or random
     state. It writes ``separation.json`` and ``separation.png`` into the work directory, adds the
     indices to the metrics as ``separation/<layer>`` (so ``save_best`` can follow one) and to the
-    visualizer.
+    visualizer, where those of small, medium and large objects are ``separation/<layer>/size/small``
+    and so on, and those of the classes ``separation/<layer>/class/<class>`` if they are asked for.
 
     Args:
         layers: ``'stages'``, ``'auto'`` (every convolution, linear and attention block), or a list
             of module names and regular expressions.
         samples: What is compared: ``'auto'`` or ``dict(type=...)`` with ``ImageSamples``,
-            ``BoxSamples`` or ``PixelSamples`` and their arguments.
+            ``BoxSamples``, ``PixelSamples``, ``InstanceSamples``, ``TextSamples`` or
+            ``TokenSamples`` and their arguments.
+        pooling: How a map becomes a vector, instead of the sampler's own way: ``'flatten'``,
+            ``'average'`` or the side of a grid, for all layers or by their names and regular
+            expressions, ``{'backbone.*': 'average'}``; the first that fits decides.
         max_samples: At most so many samples.
         interval: Measure at every n-th validation.
         initial: Also measure before training.
         order: Neighbours for the high-order, soft and anti index.
         seed: Of the choice of images and samples.
         max_memory: Bytes for the neighbour search.
+        feature_memory: Bytes that the vectors of one layer may take; where they would take more,
+            they are sketched.
+        distortion: Relative error of the distances among sketches, between 0 and 1.
         backend: Which implementation searches for neighbours; plugins can give others.
+        class_scalars: Also give the visualizer the index of every class: layers times classes
+            numbers a measurement.
     """
 
     # Before EMAHook (NORMAL) takes its averaged weights out again, and before the hooks that log
@@ -50,21 +63,27 @@ class SeparationHook(Hook):
         self,
         layers: LayerSelection = 'stages',
         samples: str | dict = 'auto',
+        pooling: LayerPooling | None = None,
         max_samples: int = 2000,
         interval: int = 1,
         initial: bool = False,
         order: int = 5,
         seed: int = 0,
         max_memory: int = DEFAULT_MEMORY,
+        feature_memory: int = FEATURE_MEMORY,
+        distortion: float = DEFAULT_DISTORTION,
         backend: str = 'exact',
+        class_scalars: bool = False,
     ) -> None:
         if interval < 1:
             raise SeparationError(f'SeparationHook: interval must be at least 1, got {interval}.')
         self.interval = interval
         self.initial = initial
+        self.class_scalars = class_scalars
         self.settings = dict(
             layers=layers if isinstance(layers, str) else list(layers),
             samples=samples,
+            pooling=pooling,
             max_samples=max_samples,
             order=order,
             seed=seed,
@@ -72,10 +91,13 @@ class SeparationHook(Hook):
         self.meter = SeparationMeter(
             layers,
             samples,
+            pooling=pooling,
             max_samples=max_samples,
             order=order,
             seed=seed,
             max_memory=max_memory,
+            feature_memory=feature_memory,
+            distortion=distortion,
             backend=backend,
             keep_going=True,
         )
@@ -169,8 +191,25 @@ class SeparationHook(Hook):
         }
         runner.message_hub.update_scalars(indices)
         by_iteration = isinstance(runner._train_loop, IterBasedTrainLoop)
-        runner.visualizer.add_scalars(indices, step=iteration if by_iteration else epoch)
+        scalars = {**indices, **divided_indices(profile, self.class_scalars)}
+        runner.visualizer.add_scalars(scalars, step=iteration if by_iteration else epoch)
         return indices
+
+
+def divided_indices(profile: SeparationProfile, classes: bool = False) -> dict[str, float]:
+    """Scalars of the sizes, and on demand of the classes, of every layer.
+
+    Args:
+        profile: The measurement.
+        classes: Whether to give the classes too.
+    """
+    found = {}
+    for layer in profile.layers:
+        groups = dict(size=layer.per_size, **({'class': layer.per_class} if classes else {}))
+        for group, parts in groups.items():
+            for part, (index, _) in parts.items():
+                found[f'separation/{layer.name}/{group}/{part}'] = index
+    return found
 
 
 def _progress(runner: Any) -> tuple[int, int]:

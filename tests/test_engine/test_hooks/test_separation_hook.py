@@ -152,6 +152,7 @@ def test_validation_alone_is_measured(tmp_path):
         (dict(samples=dict(type='Boxes')), r"'Boxes'"),
         (dict(samples=dict(type='BoxSamples')), r'need ground-truth boxes'),
         (dict(interval=0), r'interval must be at least 1'),
+        (dict(distortion=0), r'distortion must be between 0 and 1'),
     ],
 )
 def test_wrong_options_are_refused_before_the_first_epoch(hook, message, tmp_path):
