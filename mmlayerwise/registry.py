@@ -40,7 +40,10 @@ PLUGINS = 'mmlayerwise.plugin_components'
 
 # Networks and their parts, losses, data preprocessors.
 MODELS = Registry(
-    'model', parent=MMENGINE_MODELS, scope=SCOPE, locations=['mmlayerwise.models', PLUGINS]
+    'model',
+    parent=MMENGINE_MODELS,
+    scope=SCOPE,
+    locations=['mmlayerwise.models', 'mmlayerwise.compression.compressed_model', PLUGINS],
 )
 # Box coders, assigners, samplers, prior generators.
 TASK_UTILS = Registry(
