@@ -50,7 +50,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=['auto'],
         metavar=('TYPE', 'KEY=VALUE'),
         help='what is compared: ImageSamples, PixelSamples, BoxSamples, InstanceSamples, '
-        'TextSamples or TokenSamples with arguments, or auto to follow the annotations (default: auto)',
+        'TextSamples or TokenSamples with arguments, or auto to follow the annotations '
+        '(default: auto)',
     )
     parser.add_argument(
         '--pooling',
@@ -96,8 +97,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--out',
         metavar='DIR',
         help='also write report.html, one interactive page that works offline, and put all results '
-        'into DIR, as --work-dir does; needs plotly: pip install "mmlayerwise[report]" (default: no '
-        'report, and the results go into the folder analysis in the work directory of the config)',
+        'into DIR, as --work-dir does; needs plotly: pip install "mmlayerwise[report]" '
+        '(default: no report; the results go into the folder analysis in the work directory of the '
+        'config)',
     )
     parser.add_argument(
         '--run',

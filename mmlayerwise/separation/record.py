@@ -1,16 +1,20 @@
-"""The profiles of a training run in one JSON file, ``separation.json``."""
+"""The profiles of a training run in one JSON file, ``separation.json``.
+
+``separation.schema.json`` beside this module describes the file.
+"""
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmlayerwise.separation.errors import SeparationError
-from mmlayerwise.separation.profile import LayerSeparation, SeparationProfile
+from mmlayerwise.separation.profile import SeparationProfile
 from mmlayerwise.utils.files import write_atomically
 
 FORMAT = 'mmlayerwise.separation'
+# Grows when a field goes or changes its meaning. Fields may be added to a version: readers leave
+# out what they don't know.
 VERSION = 1
 
 
@@ -82,10 +86,13 @@ class SeparationRecord:
         """
         try:
             data = json.loads(Path(path).read_text(encoding='utf-8'))
-            if data['format'] != FORMAT or data['version'] != VERSION:
+            if data['format'] != FORMAT:
+                raise SeparationError(f'{path} is {data["format"]!r}; expected {FORMAT!r}.')
+            if data['version'] != VERSION:
                 raise SeparationError(
-                    f'{path} is {data["format"]} version {data["version"]}; '
-                    f'expected {FORMAT} version {VERSION}.'
+                    f'{path} is a separation record of version {data["version"]}; this mmlayerwise '
+                    f'reads version {VERSION}. Use the mmlayerwise that wrote it, or another work '
+                    'directory.'
                 )
             measurements = [
                 Measurement(one['epoch'], one['iteration'], SeparationProfile.from_dict(one))
@@ -99,49 +106,3 @@ class SeparationRecord:
                 f'{path} is not a separation record ({type(error).__name__}: {error}). '
                 'Remove it or choose another work directory.'
             ) from error
-
-
-def format_table(profile: SeparationProfile, before: SeparationProfile | None = None) -> str:
-    """Text table of a profile, with the change since an earlier one.
-
-    Args:
-        profile: What to show.
-        before: An earlier profile of the same layers.
-    """
-    earlier = {layer.name: layer.index for layer in before.layers} if before else {}
-    plural = {'box': 'boxes'}.get(profile.samples, f'{profile.samples}s')
-    header = ('layer', 'index', '95 % interval', 'change', 'soft', 'centre', 'chance', plural)
-    rows = [
-        _row(layer, earlier.get(layer.name)) for layer in profile.layers if layer.index is not None
-    ]
-    names = [layer.name for layer in profile.layers]
-    if before is None:  # no column of changes
-        header, *rows = ((*row[:3], *row[4:]) for row in (header, *rows))
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    widths[0] = max(map(len, ['layer', *names]))
-
-    def line(row: Sequence[str]) -> str:
-        cells = [f'{cell:>{width}}' for cell, width in zip(row[1:], widths[1:], strict=True)]
-        return '  '.join([f'{row[0]:<{widths[0]}}', *cells])
-
-    measured = {row[0]: line(row) for row in rows}
-    failed = {
-        layer.name: f'{layer.name:<{widths[0]}}  {layer.error}'
-        for layer in profile.layers
-        if layer.index is None
-    }
-    return '\n'.join([line(header), *({**measured, **failed}[name] for name in names)])
-
-
-def _row(layer: LayerSeparation, earlier: float | None) -> tuple[str, ...]:
-    low, high = layer.interval
-    return (
-        layer.name,
-        f'{layer.index:.4f}',
-        f'{low:.3f} - {high:.3f}',
-        '' if earlier is None else f'{layer.index - earlier:+.4f}',
-        f'{layer.soft:.4f}',
-        f'{layer.center:.4f}',
-        f'{layer.chance:.3f}',
-        str(layer.num_samples),
-    )

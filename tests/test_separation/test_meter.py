@@ -145,6 +145,118 @@ def test_pooling_makes_images_of_several_sizes_comparable():
     assert (profile['0'].num_samples, profile['0'].dimension) == (8, 4)
 
 
+def test_a_class_with_one_sample_has_no_friend_and_counts():
+    images, labels = digits(60)
+    keep = (labels == 0) | (labels == 1)
+    images, labels = images[keep], labels[keep].clone()
+    labels[3] = 7  # the only one of its class
+    profile = measure_separation(network(), [(images, labels)], ['5'])
+    assert profile['5'].per_class['7'] == (0.0, 1)
+    assert profile['5'].num_samples == len(labels)
+    with torch.no_grad():
+        expected = friends(network().eval()(images), labels)[:, 0].mean()
+    assert profile['5'].index == pytest.approx(expected)
+
+
+def test_data_smaller_than_the_cap_are_all_compared():
+    profile = measure_separation(network(), batches(count=30), ['5'], max_samples=10_000)
+    assert profile['5'].num_samples == 30
+
+
+@pytest.mark.parametrize(
+    ('label', 'classes', 'message'),
+    [
+        (9, ['a', 'b', 'c'], r'Label 9 \(gt_label of image 3\) is none of the 3 classes'),
+        (-1, None, r'Label -1 \(gt_label of image 3\) is none: labels count from 0'),
+    ],
+)
+def test_labels_out_of_range_name_the_image(label, classes, message):
+    labels = torch.arange(4) % 2
+    labels[3] = label
+    data = [(torch.zeros(4, 1, 8, 8), labels)]
+    for keep_going in (False, True):
+        with pytest.raises(SeparationError, match=message):
+            measure_separation(network(), data, classes=classes, keep_going=keep_going)
+
+
+class Settling:
+    """A forward function that has to try what works: the model fails half-way at first."""
+
+    def __init__(self):
+        self.tries = 0
+
+    def settle(self, model, inputs):
+        if not self.tries:
+            self.tries += 1
+            model[0](inputs)
+            model(inputs)
+
+    def __call__(self, model, inputs):
+        assert self.tries == 1
+        return model(inputs)
+
+
+def test_a_forward_function_settles_before_the_model_is_watched():
+    forward = Settling()
+    profile = measure_separation(network(), batches(count=40), forward=forward)
+    assert [layer.name for layer in profile.layers] == ['0', '5']
+    assert forward.tries == 1
+    # A meter that is prepared settles another function, too.
+    meter = SeparationMeter()
+    data = list(_labelled(1))
+    meter.prepare(network(), data[0], _forward)
+    other = Settling()
+    meter.measure(network(), data, other)
+    assert other.tries == 1
+
+
+def test_the_pooling_goes_by_layer():
+    model, data = network(), batches(count=60)
+    images, labels = digits(60)
+    model.eval()
+    with torch.no_grad():
+        features = model[:3](images)
+    for pooling, vectors in (
+        ({'0': 'average'}, features.mean((2, 3))),
+        ({'5': 'flatten', r'\d': 2}, features.unflatten(2, (2, 4)).unflatten(4, (2, 4))),
+        ('flatten', features),
+    ):
+        if vectors.ndim == 6:
+            vectors = vectors.mean((3, 5))
+        profile = measure_separation(model, data, pooling=pooling)
+        assert profile['0'].dimension == vectors.flatten(1).shape[1]
+        expected = friends(vectors.flatten(1), labels)[:, 0].mean()
+        assert profile['0'].index == pytest.approx(expected)
+        assert profile['5'].dimension == 10
+
+
+def test_a_pooling_that_fits_no_layer_is_refused():
+    for pooling, message in (
+        ({'backbone.*': 'average'}, r"'backbone\.\*' fits none of the 2 measured layers: 0, 5\."),
+        ({'(': 'average'}, 'no regular expression'),
+        ({'0': 'max'}, "pool must be .* got 'max'"),
+        ('max', "pool must be .* got 'max'"),
+    ):
+        with pytest.raises(SeparationError, match=message):
+            measure_separation(network(), batches(count=40), pooling=pooling)
+
+
+def test_objects_are_divided_by_their_size():
+    data = list(scenes())
+    for batch in data:
+        for truth in batch.truths:
+            truth.scale = (0.25, 0.25) if truth.image % 3 else (1.0, 1.0)  # 40 or 10 pixels a side
+    profile = measure_separation(network()[:3], data, ['0'], max_samples=100)
+    sizes = profile['0'].per_size
+    counts = {size: count for size, (_, count) in sizes.items()}
+    small = sum(len(t.boxes) for batch in data for t in batch.truths if t.image % 3 == 0)
+    boxes = sum(len(t.boxes) for batch in data for t in batch.truths)
+    assert counts == {'small': small, 'medium': boxes - small}
+    agreeing = sum(index * count for index, count in sizes.values())
+    assert agreeing == pytest.approx(profile['0'].index * boxes)
+    assert measure_separation(network(), batches(count=40))['5'].per_size == {}
+
+
 def scenes():
     """Batches with boxes and a few images, as a detector sees them."""
     generator = torch.Generator().manual_seed(0)
