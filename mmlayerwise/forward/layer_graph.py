@@ -127,6 +127,15 @@ class LayerGraph:
         )
         return {one for one in everything if node in self._next(one)}
 
+    def is_one_of_several(self, node: Node) -> bool:
+        """Whether a module returns the node's tensor beside others."""
+        return any(
+            found is node
+            for nodes in self._outputs.values()
+            for key, found in nodes.items()
+            if key is not None
+        )
+
     def parameters(self, node: Node) -> frozenset[str]:
         """Names of the parameters that a node depends on."""
         variables = (getattr(one, 'variable', None) for one in self.ancestors([node]))

@@ -85,7 +85,7 @@ class LayerLearner(nn.Module):
         return loss, torch.tensor(sums, dtype=torch.float64, device=output.device)
 
     def _mine(self, samples: Extracted) -> MinedTriplets:
-        device = samples.features.device
+        samples, device = _distinct(samples), samples.features.device
         images = samples.images.to(device) if self.sampler.exclude_same_image else None
         return self.miner(self.loss.embed(samples.features), samples.labels.to(device), images)
 
@@ -143,16 +143,20 @@ def layer_separation_index(
 
     features, labels, ids = rows('features'), rows('labels'), rows('ids')
     order = gather_rows(torch.tensor(priorities, dtype=torch.float64) if parts else None)
-    if labels is None or len(labels.unique()) < 2:
-        count = 0 if labels is None else len(labels)
+    with_cells = any(gather_objects(bool(parts) and parts[0].cells is not None))
+    cells = rows('cells') if with_cells else None
+    classes = 0 if labels is None else len(labels.unique())
+    if classes < 2:
         raise ForwardLearningError(
-            f'The training data give {count} {sampler.kind} samples of '
-            f'{0 if labels is None else len(labels.unique())} class(es) at layer {layer.name!r}; '
-            'learning to separate needs two classes at least. Check the annotations and samples.'
+            f'The training data give {0 if labels is None else len(labels)} {sampler.kind} samples '
+            f'of {classes} class(es) at layer {layer.name!r}; learning to separate needs two '
+            'classes at least. Check the annotations and samples.'
         )
     by_id = ids.argsort(stable=True)
     kept = by_id[select_balanced(labels[by_id], order[by_id], num_samples)]
-    chosen = Extracted(features[kept], labels[kept], ids[kept])
+    chosen = _distinct(
+        Extracted(features[kept], labels[kept], ids[kept], None if cells is None else cells[kept])
+    )
     found = measure(
         chosen.features,
         chosen.labels,
@@ -176,17 +180,19 @@ def _read(model: nn.Module, tap: Tap, forward: Forward, batch: Batch) -> Tensor:
 def _extract(
     sampler: Sampler, output: Tensor, candidates: Sequence[Candidates], size: tuple[int, int]
 ) -> Extracted | None:
-    """The samples of a batch, each place of the layer once; None where there are none."""
+    """The samples of a batch; None where there are none."""
     if not any(len(image.labels) for image in candidates):
         return None
-    found = sampler.extract(output, candidates, size)
-    if found.cells is None:
-        return found
-    values, inverse = found.cells.unique(return_inverse=True)
-    first = torch.full((len(values),), len(inverse)).scatter_reduce(
-        0, inverse, torch.arange(len(inverse)), 'amin'
-    )
+    return sampler.extract(output, candidates, size)
+
+
+def _distinct(samples: Extracted) -> Extracted:
+    """Each place of the layer once."""
+    if samples.cells is None:
+        return samples
+    values, inverse = samples.cells.unique(return_inverse=True)
+    rows = torch.arange(len(inverse))
+    first = torch.full((len(values),), len(inverse)).scatter_reduce(0, inverse, rows, 'amin')
     first = first.sort().values
-    return Extracted(
-        found.features[first.to(found.features.device)], found.labels[first], found.ids[first]
-    )
+    features = samples.features[first.to(samples.features.device)]
+    return Extracted(features, samples.labels[first], samples.ids[first])

@@ -191,6 +191,8 @@ def _first_runs(layers: Sequence[Layer]) -> list[Layer]:
 def _behind_pooling(graph: LayerGraph, layer: Layer) -> Layer:
     """Move the end of a layer behind the pooling that its output goes into, if nowhere else."""
     node = graph.output(layer.tap)
+    if node is None or graph.is_one_of_several(node):
+        return layer
     start = graph.position[layer.tap.module, layer.tap.call]
     for call in graph.trace.calls[start + 1 :]:
         pools = isinstance(graph.modules[call.module], _POOLING)

@@ -2,7 +2,6 @@
 
 import bisect
 import copy
-import json
 import time
 from itertools import islice
 from pathlib import Path
@@ -14,13 +13,22 @@ from mmengine.hooks import EMAHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from mmlayerwise.datasets.samplers import ClassBalancedBatchSampler
 from mmlayerwise.engine.hooks.layerwise_state_hook import LayerwiseStateHook
-from mmlayerwise.engine.qls_data import TrainingSamples
-from mmlayerwise.engine.separation import InferenceForward, MeasuringData
+from mmlayerwise.engine.runner.layerwise_data import (
+    SharedTrainingSamples,
+    balanced_dataloader,
+)
+from mmlayerwise.engine.runner.layerwise_options import (
+    check_number_of_samples,
+    check_options,
+    check_runner,
+    first_layers,
+    with_adam,
+)
+from mmlayerwise.engine.runner.layerwise_record import LayerwiseRecord, take_snapshot
+from mmlayerwise.engine.separation import InferenceForward
 from mmlayerwise.forward.errors import ForwardLearningError
 from mmlayerwise.forward.layer_learner import LayerLearner, layer_separation_index
 from mmlayerwise.forward.layer_order import ForwardLayer, find_layers
@@ -29,7 +37,6 @@ from mmlayerwise.separation import undisturbed
 from mmlayerwise.separation.layers import LayerSelection
 from mmlayerwise.separation.neighbors import DEFAULT_MEMORY
 from mmlayerwise.separation.samples import build_sampler
-from mmlayerwise.utils.files import write_atomically
 
 _SCALARS = ('layer', 'separation_index', 'batch_separation_index')
 
@@ -99,9 +106,9 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         max_memory: int = DEFAULT_MEMORY,
         backend: str = 'exact',
     ) -> None:
-        _check_options(num_forward_layers, max_epochs, scope, num_samples)
+        check_options(num_forward_layers, max_epochs, scope, num_samples)
         super().__init__(runner, dataloader, max_epochs, val_begin, val_interval, dynamic_intervals)
-        _check_runner(runner, self.dataloader)
+        check_runner(runner, self.dataloader)
         self.num_forward_layers = num_forward_layers
         self.rest_epochs = self._max_epochs
         self.scope = scope
@@ -112,13 +119,13 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         self.num_samples = num_samples
         self.seed = seed
         self.search = dict(max_memory=max_memory, backend=backend)
-        self.loss = MODELS.build(loss or dict(type='HingeTripletLoss'))
-        self.miner = TASK_UTILS.build(miner or dict(type='NearestTripletMiner'))
-        self.stop = TASK_UTILS.build(stop or dict(type='SeparationStopRule'))
-        self.optim_wrapper = optim_wrapper or _with_adam(runner.optim_wrapper)
+        self.loss = MODELS.build(loss or dict(type='mmlayerwise.HingeTripletLoss'))
+        self.miner = TASK_UTILS.build(miner or dict(type='mmlayerwise.NearestTripletMiner'))
+        self.stop = TASK_UTILS.build(stop or dict(type='mmlayerwise.SeparationStopRule'))
+        self.optim_wrapper = optim_wrapper or with_adam(runner.optim_wrapper)
         self.layers: list[ForwardLayer] = []
         self.fixed_modules: list[nn.Module] = []
-        self.history: list[dict[str, Any]] = []
+        self.record = LayerwiseRecord()
         self.learned = 0
         self.forward_epochs = 0
         self._snapshot: dict[str, torch.Tensor] | None = None
@@ -138,7 +145,7 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
             layers=[layer.name for layer in self.layers],
             learned=self.learned,
             forward_epochs=self.forward_epochs,
-            history=copy.deepcopy(self.history),
+            record=self.record.state_dict(),
             stop=self.stop.state_dict(),
             snapshot=self._snapshot,
         )
@@ -163,8 +170,8 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         self._resume()
         rest = self.dataloader, self.runner.optim_wrapper, self.runner.param_schedulers
         trainable = [one for one in self.model.parameters() if one.requires_grad]
-        if self.learning_forward:
-            self.dataloader = self._forward_dataloader()
+        if self.learning_forward and self.batch_size and self.sampler.kind == 'image':
+            self.dataloader = balanced_dataloader(self.dataloader, self.batch_size)
         self._bound_epochs()
         self.runner.call_hook('before_train')
         if self.learning_forward:
@@ -172,7 +179,7 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
                 self.runner.param_schedulers = []
             while self.learning_forward:
                 self._learn_layer(self.layers[self.learned], trainable)
-            self.dataloader._iterator = None  # its workers
+            self.dataloader._iterator = None  # ends its workers
         self.dataloader, self.runner.optim_wrapper, self.runner.param_schedulers = rest
         self._start_backpropagation(trainable)
         while self._epoch < self._max_epochs and not self.stop_training:
@@ -197,7 +204,7 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         if self.num_forward_layers == 0:
             return
         self.run_model = InferenceForward()
-        data = self.data = _TrainingShare.from_dataloader(self.dataloader, self.seed)
+        data = self.data = SharedTrainingSamples.from_dataloader(self.dataloader, self.seed)
         with undisturbed(self.model, self.seed):
             batch = data.first(self.model)
             self.run_model.settle(self.model, batch.inputs)
@@ -205,26 +212,22 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
             found = find_layers(
                 self.model, lambda: self.run_model(self.model, batch.inputs), self.selection
             )
+        trainable = {name for name, value in self.model.named_parameters() if value.requires_grad}
         fits = [
             layer
             for layer in found
             if self.sampler.accepts(layer.output.shape, len(batch.truths), batch.input_size)
+            and layer.own_parameters & trainable
         ]
         skipped = [layer.name for layer in found if layer not in fits]
         if skipped:
             self.runner.logger.info(
-                f'Without {self.sampler.kind} samples, so not learned by themselves: '
+                f'Frozen, or without {self.sampler.kind} samples, so not learned by themselves: '
                 f'{", ".join(skipped)}.'
             )
-        self.layers = _first(fits, self.num_forward_layers)
+        self.layers = first_layers(fits, self.num_forward_layers)
         self.learned_all = len(self.layers) == len(fits)
-        classes = len(data.classes or ())
-        if self.sampler.kind == 'image' and self.num_samples < 2 * classes:
-            raise ForwardLearningError(
-                f'num_samples={self.num_samples} are too few for {classes} classes: a nearest '
-                f'friend and a nearest enemy need two samples a class, so give at least '
-                f'{2 * classes}.'
-            )
+        check_number_of_samples(self.num_samples, self.sampler.kind, data.classes)
         data.choose(self.sampler, self.num_samples)
         for layer in self.layers:
             self._learner(layer)  # refuses what cannot work before anything is learned
@@ -240,23 +243,7 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
             )
         self.learned = self._resumed['learned']
         self.forward_epochs = self._resumed['forward_epochs']
-        self.history = self._resumed['history']
-
-    def _forward_dataloader(self) -> DataLoader:
-        """The batches from which layers are learned."""
-        loader = self.dataloader
-        if self.batch_size is None or self.sampler.kind != 'image':
-            return loader
-        sampler = getattr(loader.batch_sampler, 'sampler', loader.sampler)
-        return DataLoader(
-            loader.dataset,
-            batch_sampler=ClassBalancedBatchSampler(sampler, self.batch_size),
-            num_workers=loader.num_workers,
-            collate_fn=loader.collate_fn,
-            pin_memory=loader.pin_memory,
-            worker_init_fn=loader.worker_init_fn,
-            persistent_workers=loader.persistent_workers,
-        )
+        self.record.load_state_dict(self._resumed['record'])
 
     def _bound_epochs(self) -> None:
         """Tell how long training can last at most."""
@@ -293,7 +280,7 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         logger.info(f'Learning layer {number} of {len(self.layers)} forward: {layer.name}')
         if not self._resume_layer():
             self.stop.reset()
-            self.history.append(dict(layer=layer.name, epochs=[]))
+            self.record.start(layer.name)
             self._judge(layer, loss=None, seconds=0.0)
         while not self.stop.should_stop:
             self._run_layer_epoch(layer, learner)
@@ -302,7 +289,7 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         logger.info(
             f'Layer {number} of {len(self.layers)}, {layer.name}, has the weights of epoch '
             f'{self.stop.best_epoch}, separation index {self.stop.best:.4f} '
-            f'(start {self.history[-1]["epochs"][0]["separation_index"]:.4f}).'
+            f'(start {self.record.first:.4f}).'
         )
         self.runner.optim_wrapper.zero_grad()
         self.learned += 1
@@ -365,7 +352,7 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
             loss=torch.tensor(float(sums[0]) / found),
             layer=self.learned + 1,
             batch_separation_index=float(sums[2]) / found,
-            separation_index=self.history[-1]['epochs'][-1]['separation_index'],
+            separation_index=self.record.latest,
         )
         runner.call_hook('after_train_iter', batch_idx=index, data_batch=data, outputs=outputs)
         self._iter += 1
@@ -386,10 +373,8 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
             **self.search,
         )
         if self.stop.update(value):
-            self._snapshot = self._take_snapshot()
-        self.history[-1]['epochs'].append(
-            dict(epoch=self.stop.epoch, loss=loss, separation_index=value, seconds=seconds)
-        )
+            self._snapshot = take_snapshot(self.model, self.layers[: self.learned + 1])
+        self.record.add(loss, value, seconds)
         self._report(layer, loss, value)
 
     def _report(self, layer: ForwardLayer, loss: float | None, value: float) -> None:
@@ -401,19 +386,7 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         )
         self.runner.visualizer.add_scalar(f'layerwise/{layer.name}', value, step=self._iter)
         if is_main_process():
-            with write_atomically(Path(self.runner.work_dir) / 'layerwise.json') as temporary:
-                temporary.write_text(json.dumps(self.history, indent=2) + '\n')
-
-    def _take_snapshot(self) -> dict[str, torch.Tensor]:
-        """Everything that learning the layer changes."""
-        layers = self.layers[: self.learned + 1]
-        modules = {name for layer in layers for name in layer.own_modules}
-        parameters = layers[-1].parameters
-        return {
-            key: value.detach().clone()
-            for key, value in self.model.state_dict().items()
-            if key in parameters or key.rpartition('.')[0] in modules
-        }
+            self.record.save(Path(self.runner.work_dir) / 'layerwise.json')
 
     def _restore(self, snapshot: dict[str, torch.Tensor]) -> None:
         self.model.load_state_dict(snapshot, strict=False)
@@ -452,70 +425,3 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         """Keep the modules of some layers in evaluation mode."""
         names = [name for layer in layers for name in layer.own_modules]
         self.fixed_modules = [self.model.get_submodule(name) for name in names]
-
-
-class _TrainingShare(TrainingSamples):
-    """Training images of which every process reads its share."""
-
-    _share = MeasuringData._share
-
-
-def _check_options(
-    num_forward_layers: int | str, max_epochs: int, scope: str, num_samples: int
-) -> None:
-    whole = isinstance(num_forward_layers, int) and not isinstance(num_forward_layers, bool)
-    if num_forward_layers != 'all' and not (whole and num_forward_layers >= 0):
-        raise ForwardLearningError(
-            "LayerwiseTrainLoop: num_forward_layers must be a whole number from 0 or 'all', got "
-            f'{num_forward_layers!r}.'
-        )
-    if max_epochs < 1:
-        raise ForwardLearningError(
-            'LayerwiseTrainLoop: max_epochs, those of backpropagation, must be at least 1, since '
-            f'the predictions are trained by it; got {max_epochs!r}.'
-        )
-    if scope not in ('joint', 'local'):
-        raise ForwardLearningError(
-            f"LayerwiseTrainLoop: scope must be 'joint' or 'local', got {scope!r}."
-        )
-    if num_samples < 4:
-        raise ForwardLearningError(
-            f'LayerwiseTrainLoop: num_samples must be at least 4, got {num_samples!r}.'
-        )
-
-
-def _check_runner(runner: Any, loader: DataLoader) -> None:
-    if is_model_wrapper(runner.model) and not isinstance(runner.model, DistributedDataParallel):
-        raise ForwardLearningError(
-            'LayerwiseTrainLoop works with DistributedDataParallel, not with '
-            f'{type(runner.model).__name__}, which may keep the parameters in pieces.'
-        )
-    sampler = getattr(loader.batch_sampler, 'sampler', loader.sampler)
-    if type(sampler).__name__.startswith('Infinite'):
-        raise ForwardLearningError(
-            f'LayerwiseTrainLoop counts epochs, but {type(sampler).__name__} never ends. Set '
-            "train_dataloader.sampler=dict(type='DefaultSampler', shuffle=True)."
-        )
-
-
-def _with_adam(wrapper: Any) -> dict[str, Any]:
-    """The config's optimizer wrapper with Adam at 1e-3."""
-    settings = dict(type='OptimWrapper')
-    if isinstance(wrapper, dict) and 'optimizer' in wrapper:
-        settings.update(copy.deepcopy(dict(wrapper)))
-        for name in ('constructor', 'paramwise_cfg'):
-            settings.pop(name, None)
-    return dict(settings, optimizer=dict(type='Adam', lr=1e-3))
-
-
-def _first(layers: list[ForwardLayer], number: int | str) -> list[ForwardLayer]:
-    """The layers to learn."""
-    if number == 'all':
-        return layers
-    if number > len(layers):
-        names = '\n'.join(f'  {place}. {layer.name}' for place, layer in enumerate(layers, 1))
-        raise ForwardLearningError(
-            f'num_forward_layers={number}, but the model has {len(layers)} layers that can be '
-            f'learned forward:\n{names}'
-        )
-    return layers[:number]
