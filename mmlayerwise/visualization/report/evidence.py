@@ -82,9 +82,14 @@ def pairs_per_layer(num_layers: int) -> int:
 
 
 def first_pairs(pairs: Sequence[SamplePair], count: int) -> list[SamplePair]:
-    """The first ``count`` agreeing pairs and the first ``count`` disagreeing ones."""
-    agreeing = [pair for pair in pairs if pair[2] == pair[3]]
-    disagreeing = [pair for pair in pairs if pair[2] != pair[3]]
+    """The first ``count`` agreeing pairs and the first ``count`` disagreeing ones.
+
+    Two samples that are each other's neighbours are one pair.
+    """
+    different = {frozenset(pair[:2]): pair for pair in reversed(pairs)}
+    ordered = [pair for pair in pairs if different[frozenset(pair[:2])] is pair]
+    agreeing = [pair for pair in ordered if pair[2] == pair[3]]
+    disagreeing = [pair for pair in ordered if pair[2] != pair[3]]
     return agreeing[:count] + disagreeing[:count]
 
 

@@ -6,7 +6,7 @@ plotly reads a little HTML in every text.
 
 import html
 from collections.abc import Sequence
-from math import floor
+from math import ceil, floor
 
 from mmlayerwise.separation.profile import LayerSeparation
 from mmlayerwise.separation.record import Measurement
@@ -87,7 +87,7 @@ def index_traces(one: Measurement, layers: Sequence[str]) -> list[Trace]:
             type='scatter',
             x=places,
             y=index,
-            name='separation index',
+            name='index',
             mode='lines+markers',
             line=dict(color=BLUE, width=2.5),
             marker=dict(color=BLUE, size=7 if len(layers) <= 80 else 5),
@@ -126,7 +126,7 @@ def index_layout(measurements: Sequence[Measurement], layers: Sequence[str]) -> 
     ]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     margin = 0.06 * max(high - low, 0.1)
-    found = layout(layers, 'separation index', height=400)
+    found = layout(layers, 'separation index', height=420)
     found['yaxis']['range'] = [max(-0.02, low - margin), min(1.02, high + margin)]
     return found
 
@@ -142,19 +142,24 @@ def heat_map_classes(measurements: Sequence[Measurement]) -> list[str]:
     return [name for name in sizes if name in set(kept)]
 
 
-def lowest_class_index(measurements: Sequence[Measurement]) -> float:
-    """Where the scale of colours begins: the tenth below the lowest index of a class."""
+def class_index_range(measurements: Sequence[Measurement]) -> tuple[float, float]:
+    """Where the scale of colours begins and ends: tenths that enclose the index of every class."""
     shares = [
         share
         for one in measurements
         for layer in one.profile.layers
         for share, _ in layer.per_class.values()
     ]
-    return min(0.9, floor(10 * min(shares, default=0.0)) / 10)
+    low, high = min(shares, default=0.0), max(shares, default=1.0)
+    low = min(0.9, floor(10 * low) / 10)
+    return low, max(low + 0.1, ceil(10 * high) / 10)
 
 
 def class_traces(
-    one: Measurement, layers: Sequence[str], classes: Sequence[str], lowest: float = 0.0
+    one: Measurement,
+    layers: Sequence[str],
+    classes: Sequence[str],
+    scale: tuple[float, float] = (0.0, 1.0),
 ) -> list[Trace]:
     """Heat map of the index per class (rows) and layer (columns).
 
@@ -162,7 +167,7 @@ def class_traces(
         one: The measurement.
         layers: The columns.
         classes: The rows.
-        lowest: Where the scale of colours begins, the same for all measurements.
+        scale: Where the scale of colours begins and ends, the same for all measurements.
     """
     entries = _entries(one, layers)
 
@@ -182,8 +187,8 @@ def class_traces(
             x=list(range(len(layers))),
             y=list(range(len(classes))),
             z=shares,
-            zmin=lowest,
-            zmax=1,
+            zmin=scale[0],
+            zmax=scale[1],
             colorscale='Cividis',
             colorbar=dict(thickness=12, title=dict(text='index', side='right')),
             xgap=1 if len(layers) <= 60 else 0,
@@ -322,7 +327,7 @@ def big_number(value: float) -> str:
 
 def projection_layout() -> Layout:
     """Axes of equal scale, so that distances are what they look like."""
-    found = layout(['', ''], 'second component', height=440, showlegend=False)
+    found = layout(['', ''], 'second component', height=560, showlegend=False)
     found['xaxis'] = dict(found['yaxis'], title=dict(text='first component'))
     found['yaxis']['scaleanchor'] = 'x'
     return found

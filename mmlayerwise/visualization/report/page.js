@@ -17,9 +17,37 @@
   // What plotly shows as it is: it reads a little HTML in its texts.
   const chartText = (text) => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
   const narrow = () => window.innerWidth < 600;
-  // The end of a long name is what tells layers apart.
-  const shortName = (name, length) => (name.length > length ? `…${name.slice(1 - length)}` : name);
-  const tick = (place) => chartText(shortName(data.layers[place], narrow() ? 16 : 26));
+
+  // Long names without the parts that half of the layers share, as long as no two become equal:
+  // of bbox_head.cls_convs.1.conv#0 may stay cls_convs#0.
+  function shortNames(names, length) {
+    const parts = names.map((name) => name.match(/[#[]?[^.#[]+/g) ?? [name]);
+    const counts = new Map();
+    for (const one of parts) for (const part of new Set(one)) counts.set(part, (counts.get(part) ?? 0) + 1);
+    const joined = (one) => one.reduce((text, part) => text + (text && !/^[#[]/.test(part) ? '.' : '') + part, '');
+    const taken = new Set(names);
+    return parts.map((one, place) => {
+      let left = one;
+      let text = names[place];
+      const shared = [...one.keys()].filter((part) => 2 * counts.get(one[part]) >= names.length);
+      const byCount = shared.sort((a, b) => counts.get(one[b]) - counts.get(one[a]) || a - b);
+      for (const drop of byCount) {
+        if (text.length <= length) break;
+        const shorter = left.filter((part) => part !== one[drop]);
+        const candidate = joined(shorter);
+        if (shorter.length < 2 || /^[#[]/.test(shorter[0]) || taken.has(candidate)) continue;
+        taken.delete(text);
+        taken.add(candidate);
+        [left, text] = [shorter, candidate];
+      }
+      if (text.length <= length) return text;
+      while (text.length >= length && text.includes('.')) text = text.slice(text.indexOf('.') + 1);
+      return `…${text.slice(1 - length)}`;
+    });
+  }
+
+  const SHORT = { true: shortNames(data.layers, 16), false: shortNames(data.layers, 22) };
+  const tick = (place) => chartText(SHORT[narrow()][place]);
   const CONFIG = {
     responsive: true, displaylogo: false, displayModeBar: !narrow(),
     modeBarButtons: [['zoom2d', 'pan2d', 'zoomIn2d', 'zoomOut2d', 'resetScale2d'], ['toImage']],
@@ -148,10 +176,10 @@
       hovertemplate: '%{text}<extra></extra>',
     };
     const layout = structuredClone(data.layouts.projection);
-    const percent = (share) => `${(100 * share).toFixed(0)} % of the variance`;
-    layout.xaxis.title.text += `, ${percent(view.explained[0])}`;
-    layout.yaxis.title.text += `, ${percent(view.explained[1])}`;
-    if (narrow()) layout.margin = { ...layout.margin, r: 4, t: 8 };
+    const percent = (share) => ` (${(100 * share).toFixed(0)} %)`;
+    layout.xaxis.title.text += percent(view.explained[0]);
+    layout.yaxis.title.text += percent(view.explained[1]);
+    if (narrow()) Object.assign(layout, { margin: { ...layout.margin, r: 4, t: 8 }, height: 380 });
     Plotly.react(chart, [trace], layout, CONFIG);
     showPairs(find('disagreeing'), view.pairs.filter((pair) => pair[2] !== pair[3]));
     showPairs(find('agreeing'), view.pairs.filter((pair) => pair[2] === pair[3]));
@@ -237,8 +265,9 @@
     const names = data.layers.filter((_, place) => flagged[place]);
     const box = find('flagged');
     if (!names.length) { box.textContent = 'No layer is both costly and without gain.'; return; }
-    box.append('Costly without gain: ');
-    names.forEach((name, place) => box.append(place ? ', ' : '', element('span', { className: 'name' }, name)));
+    const listed = names.flatMap((name, place) => [place ? ', ' : '', element('span', { className: 'name' }, name)]);
+    if (names.length <= 6) { box.append('Costly without gain: ', ...listed); return; }
+    box.append(element('details', {}, element('summary', {}, `${names.length} layers are costly without gain`), ...listed));
   }
 
   // ---- start ----

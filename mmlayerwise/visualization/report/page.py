@@ -89,7 +89,7 @@ def payload(data: ReportData) -> dict[str, Any]:
     shown = _shown_steps(len(data.record.measurements), len(layers) * len(classes))
     measurements = [data.record.measurements[number] for number in shown]
     last = measurements[-1]
-    lowest = figures.lowest_class_index(measurements)
+    scale = figures.class_index_range(measurements)
     notes = list(data.notes)
     if len(shown) < len(data.record.measurements):
         notes.append(f'{len(shown)} of {len(data.record.measurements)} measurements are shown.')
@@ -104,7 +104,7 @@ def payload(data: ReportData) -> dict[str, Any]:
             {
                 'name': data.steps[number],
                 'index': figures.index_traces(one, layers),
-                'classes': figures.class_traces(one, layers, classes, lowest) if classes else None,
+                'classes': figures.class_traces(one, layers, classes, scale) if classes else None,
                 'table': _table(one, layers),
             }
             for number, one in zip(shown, measurements, strict=True)
@@ -146,6 +146,13 @@ def _shown_steps(count: int, cells: int) -> list[int]:
 def _failures(data: ReportData) -> list[str]:
     last = data.record.measurements[-1].profile
     notes = [f'{one.name} could not be measured: {one.error}' for one in last.layers if one.error]
+    sketched = [one for one in last.layers if one.sketch_dimension]
+    if sketched:
+        error = 100 * max(one.distortion for one in sketched)
+        notes.append(
+            f'Measured on sketches, by which distances err by up to {error:.0f} %: '
+            f'{", ".join(one.name for one in sketched)}.'
+        )
     if last.skipped:
         notes.append(f'Without {last.samples} samples, so left out: {", ".join(last.skipped)}.')
     return notes

@@ -144,6 +144,18 @@ def test_layers_are_reached_by_keyboard(opened):
     assert not browser.find_element('id', 'previous').is_enabled()
 
 
+def test_long_names_lose_what_half_of_them_share_and_stay_different(opened):
+    names = [f'backbone.layer{number}.0.conv1' for number in range(3)]
+    names += [f'bbox_head.{kind}_convs.1.conv#{n}' for n in range(2) for kind in ('cls', 'reg')]
+    browser = opened(report(7, names=names))
+    shown = browser.execute_script(
+        "return document.getElementById('index-chart')._fullLayout.xaxis.ticktext"
+    )
+    assert shown[:3] == [f'…layer{number}.0.conv1' for number in range(3)]
+    assert shown[3:] == ['cls_convs.1.conv#0', 'reg_convs.1.conv#0', 'cls_convs.1.conv#1',
+                         'reg_convs.1.conv#1']  # fmt: skip
+
+
 def test_a_class_is_highlighted_and_released(opened):
     browser = opened(report())
     opacity = "return document.getElementById('projection-chart').data[0].marker.opacity"
@@ -168,11 +180,11 @@ def test_names_are_shown_and_never_run(opened):
 
 def test_two_hundred_layers_on_a_phone(browser, opened):
     classes = [f'class {number}' for number in range(80)]
-    size = dict(width=390, height=844, deviceScaleFactor=1, mobile=True)
+    size = dict(width=375, height=812, deviceScaleFactor=1, mobile=True)
     browser.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', size)
     try:
         opened(report(200, 5, classes, num_points=100))
-        assert browser.execute_script('return document.documentElement.scrollWidth') <= 390
+        assert browser.execute_script('return document.documentElement.scrollWidth') <= 375
         shown = browser.execute_script(
             "return document.getElementById('index-chart')._fullLayout.xaxis.tickvals.length"
         )

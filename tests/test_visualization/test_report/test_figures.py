@@ -35,10 +35,10 @@ def test_names_are_shown_as_they_are():
 
 def test_heat_map_has_a_row_a_class_and_a_column_a_layer():
     one = measurement(1, [0.5, 0.7], ['a', 'c'])
-    (trace,) = figures.class_traces(one, ['a', 'b', 'c'], ['dog', 'cat'], 0.4)
+    (trace,) = figures.class_traces(one, ['a', 'b', 'c'], ['dog', 'cat'], (0.4, 0.9))
     assert trace['z'] == [[0.5, None, 0.7]] * 2
     assert trace['customdata'] == [[50, None, 50]] * 2
-    assert trace['zmin'] == 0.4
+    assert (trace['zmin'], trace['zmax']) == (0.4, 0.9)
 
 
 def test_heat_map_keeps_the_classes_with_most_samples(monkeypatch):
@@ -46,7 +46,9 @@ def test_heat_map_keeps_the_classes_with_most_samples(monkeypatch):
     one = measurement(1, [0.5])
     one.profile.layers[0].per_class = {'few': (0.5, 1), 'many': (0.2, 9), 'some': (0.1, 5)}
     assert figures.heat_map_classes([one]) == ['many', 'some']
-    assert figures.lowest_class_index([one]) == 0.1
+    assert figures.class_index_range([one]) == (0.1, 0.5)
+    one.profile.layers[0].per_class = {'one': (1.0, 1), 'two': (1.0, 1)}
+    assert figures.class_index_range([one]) == (0.9, 1.0)
 
 
 def test_costly_layers_that_add_nothing_stand_out():
