@@ -50,7 +50,12 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 def _metainfo(scene: DigitScene) -> dict[str, Any]:
     shape = scene.image.shape[:2]
     return dict(
-        img_shape=shape, ori_shape=shape, pad_shape=shape, scale_factor=(1.0, 1.0), flip=False
+        img_shape=shape,
+        ori_shape=shape,
+        pad_shape=shape,
+        scale_factor=(1.0, 1.0),
+        flip=False,
+        border=(0, shape[0], 0, shape[1]),  # CenterNet pads to its centre
     )
 
 

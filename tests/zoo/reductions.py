@@ -57,6 +57,17 @@ REDUCTIONS: dict[str, Reduction] = {
             'neck.rfp_backbone.norm_eval': False,
         }
     ),
+    'centernet_hg104_8xb3-crop512-50e_coco': Reduction(
+        image_size=64,
+        channel_divisor=8,
+        deltas={
+            'backbone.downsample_times': 2,
+            'backbone.stage_channels': [32, 32, 48],
+            'backbone.stage_blocks': [1, 1, 1],
+            'backbone.feat_channel': 32,
+        },
+        boxes_leave_the_image=True,
+    ),
     # SSDVGG has fixed widths. From 96 pixels the last levels need padding to exist at all, and
     # hardly any overlap is enough to let their large boxes train the regressors.
     'ssd300_coco': Reduction(

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 __all__ = []
 
 if find_spec('mmdet') is not None:
+    from mmlayerwise.models.dense_heads.centernet_stacked_head import CenterNetStackedHead
     from mmlayerwise.models.dense_heads.yolo9000_head import YOLO9000Head
     from mmlayerwise.models.dense_heads.yolov1_head import YOLOv1Head
     from mmlayerwise.models.dense_heads.yolov2_head import YOLOv2Head
@@ -14,6 +15,7 @@ if find_spec('mmdet') is not None:
     from mmlayerwise.models.dense_heads.yolox_nms_free_head import YOLOXNMSFreeHead
 
     __all__ += [
+        'CenterNetStackedHead',
         'YOLO9000Head',
         'YOLOV3DecoupledHead',
         'YOLOV3IoUHead',
