@@ -73,11 +73,12 @@ def example_images(model: nn.Module, example: Example | None = None) -> Tensor:
     first = next(model.parameters())
     if isinstance(example, Tensor):
         return example.to(first.device, first.dtype)
+    channels = _input_channels(model)
     if example is not None:
-        return first.new_zeros(1, 3, *example)
+        return first.new_zeros(1, channels, *example)
     reason: Exception | None = None
     for side in _SIDES:
-        images = first.new_zeros(1, 3, side, side)
+        images = first.new_zeros(1, channels, side, side)
         try:
             with torch.no_grad():
                 every_output(model, images)
@@ -86,6 +87,13 @@ def example_images(model: nn.Module, example: Example | None = None) -> Tensor:
         else:
             return images
     raise cannot_run(model, images, reason) from reason
+
+
+def _input_channels(model: nn.Module) -> int:
+    """What the first convolution reads: 3, or 1 for grey images."""
+    convolutions = (part for part in model.modules() if isinstance(part, nn.Conv2d))
+    first = next(convolutions, None)
+    return 3 if first is None else first.in_channels
 
 
 def cannot_run(model: nn.Module, images: Tensor, reason: Exception | None) -> CompressionError:
