@@ -2,6 +2,7 @@
 
 from mmlayerwise.engine.hooks.qls_init_hook import QLSInitHook
 from mmlayerwise.engine.hooks.random_state_hook import RandomStateHook
+from mmlayerwise.engine.hooks.separation_early_stopping_hook import SeparationEarlyStoppingHook
 from mmlayerwise.engine.hooks.separation_hook import SeparationHook
 
-__all__ = ['QLSInitHook', 'RandomStateHook', 'SeparationHook']
+__all__ = ['QLSInitHook', 'RandomStateHook', 'SeparationEarlyStoppingHook', 'SeparationHook']
