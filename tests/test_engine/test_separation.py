@@ -13,8 +13,18 @@ from mmlayerwise.engine.separation import (
     annotations_first,
     ground_truth,
 )
-from mmlayerwise.separation import BoxSamples, ImageSamples, PixelSamples, SeparationError
+from mmlayerwise.separation import (
+    Batch,
+    BoxSamples,
+    GroundTruth,
+    ImageSamples,
+    InstanceSamples,
+    PixelSamples,
+    SeparationError,
+    SeparationMeter,
+)
 from tests.test_engine.test_hooks.runs import runner_of, tiny_config
+from tests.test_separation.reference import friends
 
 
 class LoadAnnotations:
@@ -127,6 +137,113 @@ def test_a_model_without_tensor_mode_is_run_in_predict():
     assert forward.mode == 'predict'
 
 
+class FailsHalfway(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.last = nn.Conv2d(4, 2, 1)
+
+    def forward(self, inputs, mode):
+        features = self.stem(inputs)
+        if mode == 'tensor':
+            raise NotImplementedError
+        return self.last(features)
+
+
+def test_a_forward_that_was_not_settled_settles_before_the_model_is_watched():
+    truths = [GroundTruth(n, label=n % 2) for n in range(6)]
+    data = [Batch(dict(inputs=torch.randn(6, 3, 8, 8)), truths, (8, 8))]
+    for model, mode in ((FailsHalfway(), 'predict'), (Plain(), 'tensor')):
+        forward = InferenceForward()
+        meter = SeparationMeter(order=1)
+        profile = meter.measure(model, data, forward)
+        assert forward.mode == mode
+        assert [layer.name for layer in profile.layers] == ['stem', 'last']
+        # The meter is prepared, another forward function is not settled.
+        again = meter.measure(model, data, InferenceForward())
+        assert [layer.num_samples for layer in again.layers] == [6, 6]
+
+
+class Plain(FailsHalfway):
+    def forward(self, inputs, mode):
+        return self.last(self.stem(inputs))
+
+
+def test_settling_runs_a_model_once():
+    calls = []
+
+    class Counting(nn.Module):
+        def forward(self, inputs, mode):
+            calls.append(mode)
+            return inputs
+
+    forward = InferenceForward()
+    assert forward(Counting(), dict(inputs=3)) == 3
+    forward.settle(Counting(), dict(inputs=3))
+    assert calls == ['tensor']
+
+
+def test_masks_of_every_kind_are_read():
+    structures = pytest.importorskip('mmdet.structures.mask')
+    bitmap = np.zeros((2, 6, 8), dtype=np.uint8)
+    bitmap[0, 1:3, 2:6] = 1
+    bitmap[1, 5, 7] = 1
+    polygons = [[np.array([2.0, 1, 6, 1, 6, 3, 2, 3])], [np.array([7.0, 5, 8, 5, 8, 6, 7, 6])]]
+    for masks in (
+        structures.BitmapMasks(bitmap, 6, 8),
+        structures.PolygonMasks(polygons, 6, 8),
+        torch.tensor(bitmap),
+    ):
+        sample = BaseDataElement(metainfo=dict(img_shape=(6, 8), scale_factor=(0.5, 0.25)))
+        sample.gt_instances = InstanceData(
+            bboxes=torch.rand(2, 4), labels=torch.tensor([1, 2]), masks=masks
+        )
+        truth = ground_truth(sample, 0, (8, 8))
+        assert truth.masks.dtype == torch.bool
+        assert torch.equal(truth.masks, torch.tensor(bitmap).bool())
+        assert truth.scale == (0.5, 0.25)
+        areas = InstanceSamples().candidates(truth, seed=0).areas
+        assert areas.tolist() == [64, 8]
+
+
+class Texts(nn.Module):
+    """Embeds and convolves texts, as a network of mmengine."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.data_preprocessor = lambda data, training: data
+        self.embedding = nn.Embedding(9, 4)
+        self.conv = nn.Conv1d(4, 6, 3, padding=1)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        return self.conv(self.embedding(inputs).transpose(1, 2))
+
+
+def test_texts_of_a_data_set_are_measured_as_texts():
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, 9, (20, 12), generator=generator)
+    samples = [BaseDataElement(gt_label=torch.tensor([n % 2])) for n in range(20)]
+    items = [dict(inputs=text, data_samples=one) for text, one in zip(tokens, samples, strict=True)]
+
+    def collate(batch):
+        inputs = torch.stack([item['inputs'] for item in batch])
+        return dict(inputs=inputs, data_samples=[item['data_samples'] for item in batch])
+
+    data = MeasuringData(items, 5, collate)
+    model, meter = Texts(), SeparationMeter(pooling='average')
+    assert data.first(model).input_size == (1, 12)
+    meter.prepare(model, data.first(model), InferenceForward())
+    data.choose(meter.sampler, 100)
+    profile = meter.measure(model, data.batches(model), InferenceForward())
+    assert (profile.samples, profile['conv'].num_samples) == ('text', 20)
+    with torch.no_grad():
+        features = model(tokens).mean(2)
+    assert profile['conv'].dimension == 6
+    expected = friends(features, torch.arange(20) % 2)[:, 0].mean()
+    assert profile['conv'].index == pytest.approx(expected)
+
+
 def test_boxes_are_in_the_coordinates_of_the_resized_image(tmp_path):
     pytest.importorskip('mmdet')
     cfg = tiny_config('detection', tmp_path, {})
@@ -138,6 +255,7 @@ def test_boxes_are_in_the_coordinates_of_the_resized_image(tmp_path):
     truth = data.first(runner.model).truths[1]
     boxes = [box['bbox'] for box in dataset.get_data_info(1)['instances']]
     assert truth.size == tuple(side // 2 for side in dataset[1]['data_samples'].ori_shape)
+    assert truth.scale == (0.5, 0.5)
     np.testing.assert_allclose(truth.boxes.numpy(), np.array(boxes) / 2, atol=1e-4)
 
 
