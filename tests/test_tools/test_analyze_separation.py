@@ -1,10 +1,16 @@
+import json
+import math
+from pathlib import Path
+
+import jsonschema
 import pytest
 import torch
 
-from mmlayerwise.engine.analysis import sampler_options
+from mmlayerwise.engine.analysis import pooling_options, sampler_options
 from mmlayerwise.separation.record import SeparationRecord
 from mmlayerwise.separation.sketch import sketch_dimension
 from mmlayerwise.utils.errors import UserError
+from tests.test_separation.test_record import SCHEMA
 from tests.test_tools.tools import ROOT, TOY_CONFIG, load_tool, log_of
 
 train, tool = load_tool('train'), load_tool('analyze_separation')
@@ -69,10 +75,9 @@ def test_large_layers_are_sketched_and_said_to_be(tmp_path):
         SeparationRecord.load(tmp_path / 'separation.json').measurements[0].profile.layers
     )
     length = sketch_dimension(40, 0.9)
-    assert (large.dimension, large.sketch_dimension, large.distortion) == (1024, length, 0.9)
+    assert (large.dimension, large.sketch_dimension, large.distortion) == (4096, length, 0.9)
     assert (small.sketch_dimension, small.distortion) == (None, None)
-    told = f'Sketched, distances within 90%: backbone.layer1 (1024 values to {length}).'
-    assert told in log_of(tmp_path)
+    assert f'{length} of 4096' in log_of(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +106,52 @@ def test_a_config_without_validation_data_is_refused(tmp_path):
     with pytest.raises(SystemExit) as failure:
         run(config, '--work-dir', tmp_path)
     assert 'has no val_dataloader' in str(failure.value)
+
+
+def test_the_record_of_a_training_run_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trained = SeparationRecord({'layers': 'auto'}, [])
+    work_dir = Path('work_dirs') / 'toy_config'
+    trained.save(work_dir / 'separation.json')
+    text = (work_dir / 'separation.json').read_text()
+    run(TOY_CONFIG, '--layers', 'auto')
+    assert (work_dir / 'separation.json').read_text() == text
+    found = SeparationRecord.load(work_dir / 'analysis' / 'separation.json')
+    assert found.settings['checkpoint'] is None
+    assert (work_dir / 'analysis' / 'separation.png').exists()
+    # Also where the folder is named, unless it holds an earlier analysis.
+    with pytest.raises(SystemExit, match='record of a training run and would be overwritten'):
+        run(TOY_CONFIG, '--layers', 'auto', '--work-dir', work_dir)
+    assert (work_dir / 'separation.json').read_text() == text
+    run(TOY_CONFIG, '--layers', 'auto', '--order', 2, '--work-dir', work_dir / 'analysis')
+    found = SeparationRecord.load(work_dir / 'analysis' / 'separation.json')
+    assert found.settings['order'] == 2
+
+
+def test_pooling_is_read_from_words():
+    assert pooling_options(None) is None
+    assert pooling_options(['average']) == 'average'
+    assert pooling_options(['4']) == 4
+    expected = {'backbone.*': 'average', 'neck[0]': 2}
+    assert pooling_options(['backbone.*=average', 'neck[0]=2']) == expected
+    with pytest.raises(UserError, match='LAYER=POOLING'):
+        pooling_options(['average', 'neck=2'])
+
+
+def test_the_pooling_of_a_layer_is_set_and_recorded(tmp_path):
+    run(
+        CLASSIFICATION, '--work-dir', tmp_path, '--layers', r'backbone\.layer[12]',
+        '--pooling', r'.*layer1=average', '--max-samples', 40, *SMALL,
+    )  # fmt: skip
+    record = SeparationRecord.load(tmp_path / 'separation.json')
+    first, second = record.measurements[0].profile.layers
+    assert first.dimension == first.shape[0]
+    assert second.dimension == math.prod(second.shape)
+    assert record.settings['pooling'] == {'.*layer1': 'average'}
+    schema = json.loads(SCHEMA.read_text(encoding='utf-8'))
+    data = json.loads((tmp_path / 'separation.json').read_text())
+    jsonschema.Draft202012Validator(schema).validate(data)
+    assert set(data['settings']) <= set(schema['properties']['settings']['properties'])
 
 
 def test_samples_are_read_from_words():
