@@ -35,7 +35,7 @@ def draw_filters(
         title: Heading.
         bgr: Whether three channels are blue, green, red.
     """
-    columns = ceil(sqrt(min(len(before), MOST_FILTERS)))
+    columns = _columns(before[:MOST_FILTERS])
     mosaics = [_mosaic(one[:MOST_FILTERS], columns, bgr) for one in (before, after)]
     height, width = mosaics[0].shape[:2]
     scale = 4.6 / max(height, width)
@@ -53,6 +53,14 @@ def draw_filters(
     figure.suptitle((title or 'Filters') + note, x=0.01, ha='left', fontsize=11)
     with write_atomically(path) as temporary:
         figure.savefig(temporary)
+
+
+def _columns(weights: Tensor) -> int:
+    """Filters in a row, so that the mosaic is about as wide as high."""
+    height, width = weights.shape[-2:]
+    if weights.ndim == 4 and weights.shape[1] != 3:
+        height *= weights.shape[1]
+    return min(len(weights), ceil(sqrt(len(weights) * height / width)))
 
 
 def _mosaic(weights: Tensor, columns: int, bgr: bool) -> np.ndarray:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmlayerwise.visualization.filters_plot import MOST_FILTERS, _mosaic, draw_filters
+from mmlayerwise.visualization.filters_plot import MOST_FILTERS, _columns, _mosaic, draw_filters
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,13 @@ def test_filters_stand_in_rows_with_gaps():
     assert np.isnan(mosaic[8]).all()
     assert np.isnan(mosaic[9:, 8:]).all()
     assert (mosaic[:8, :8] == 1).all()
+
+
+@pytest.mark.parametrize('shape', [(64, 3, 3, 3), (64, 16, 3), (64, 12, 3, 3), (6, 1, 7, 7)])
+def test_the_mosaic_is_about_as_wide_as_high(shape):
+    weights = torch.ones(shape)
+    height, width = _mosaic(weights, _columns(weights), bgr=False).shape[:2]
+    assert 0.6 < height / width < 1.6
 
 
 def test_so_many_filters_are_cut(tmp_path):
