@@ -5,13 +5,12 @@ from collections import Counter
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from torch import multiprocessing as mp
 
 from mmlayerwise.forward import ForwardLearningError
 from mmlayerwise.utils.errors import UserError
-from tests.test_engine.test_hooks.runs import QUICKSTART, log_of, runner_of, tiny_config
+from tests.test_engine.test_hooks.runs import log_of, runner_of, tiny_config
 
 
 def config(work_dir, number=1, task='classification', images=40, **train_cfg):
@@ -41,6 +40,10 @@ def config(work_dir, number=1, task='classification', images=40, **train_cfg):
     return cfg
 
 
+def weights_of(runner):
+    return {name: value.clone() for name, value in runner.model.state_dict().items()}
+
+
 class Watch(Hook):
     """Notes what hooks are told, and keeps weights at the start of each stage."""
 
@@ -48,7 +51,7 @@ class Watch(Hook):
 
     def __init__(self):
         self.calls, self.rows, self.modules, self.wrappers = [], [], [], []
-        self.weights = {}
+        self.weights, self.ends = {}, {}
 
     def _note(self, name):
         if not self.calls or self.calls[-1][0] != name:
@@ -63,8 +66,7 @@ class Watch(Hook):
 
     def before_train_epoch(self, runner):
         self._note('before_train_epoch')
-        state = runner.model.state_dict()
-        self.weights[runner.epoch] = {name: value.clone() for name, value in state.items()}
+        self.weights[runner.epoch] = weights_of(runner)
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         self.counts.clear()
@@ -79,6 +81,7 @@ class Watch(Hook):
 
     def after_train_epoch(self, runner):
         self._note('after_train_epoch')
+        self.ends[runner.epoch] = weights_of(runner)
 
     def after_train(self, runner):
         self._note('after_train')
@@ -318,20 +321,79 @@ def test_batches_without_a_pair_end_the_training_with_a_message(tmp_path):
     train(cfg)
 
 
-def of_task(task, tmp_path, **options):
-    cfg = config(tmp_path, 2, task, batch_size=250, num_samples=60, **options)
-    if task == 'segmentation':
-        cfg.model = Config.fromfile(QUICKSTART / 'segmentation.py').model
-    return cfg
+YOLOX = dict(
+    type='YOLOX',
+    data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32),
+    backbone=dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125),
+    neck=dict(type='YOLOXPAFPN', in_channels=[32, 64, 128], out_channels=32, num_csp_blocks=1),
+    bbox_head=dict(type='YOLOXHead', num_classes=10, in_channels=32, feat_channels=32),
+    train_cfg=dict(assigner=dict(type='SimOTAAssigner')),
+    test_cfg=dict(score_thr=0.01, nms=dict(type='nms', iou_threshold=0.65)),
+)
+HEAD = dict(
+    type='FCNHead', in_channels=4, in_index=-1, channels=4, num_convs=1, num_classes=13,
+    concat_input=False, norm_cfg=dict(type='BN'), loss_decode=dict(type='CrossEntropyLoss'),
+)  # fmt: skip
+SEGMENTOR = dict(
+    type='EncoderDecoder',
+    data_preprocessor=dict(type='SegDataPreProcessor', size=(64, 64)),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'),
+)
+UNET = dict(
+    SEGMENTOR,
+    backbone=dict(
+        type='UNet', base_channels=4, num_stages=3, strides=(1, 1, 1), enc_num_convs=(1, 1, 1),
+        dec_num_convs=(1, 1), downsamples=(True, True), enc_dilations=(1, 1, 1),
+        dec_dilations=(1, 1), norm_cfg=dict(type='BN'),
+    ),
+    decode_head=HEAD,
+)  # fmt: skip
+DEEPLABV3PLUS = dict(
+    SEGMENTOR,
+    backbone=dict(
+        type='ResNetV1c', depth=18, base_channels=8, stem_channels=8, norm_cfg=dict(type='BN'),
+        strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), contract_dilation=True,
+    ),
+    decode_head=dict(
+        HEAD, type='DepthwiseSeparableASPPHead', in_channels=64, in_index=3, dilations=(1, 2),
+        c1_in_channels=8, c1_channels=4,
+    ),
+)  # fmt: skip
+del DEEPLABV3PLUS['decode_head']['num_convs'], DEEPLABV3PLUS['decode_head']['concat_input']
+# A layer of the backbone, and the deepest that is shown: reached through neck, decoder or head.
+MODELS_OF_TASKS = dict(
+    RetinaNet=('detection', None, ['backbone.conv1', 'bbox_head.cls_convs.0.conv']),
+    YOLOX=('detection', YOLOX, ['backbone.stem', 'bbox_head.multi_level_cls_convs.0.0.conv']),
+    UNet=(
+        'segmentation', UNET,
+        ['backbone.encoder.0.0.convs.0.conv', 'backbone.decoder.0.conv_block.convs.0.conv'],
+    ),
+    DeepLabV3Plus=(
+        'segmentation', DEEPLABV3PLUS,
+        ['backbone.layer1.0', 'decode_head.sep_bottleneck.0.pointwise_conv.conv'],
+    ),
+)  # fmt: skip
 
 
-@pytest.mark.parametrize('task', ['detection', 'segmentation'])
-def test_detectors_and_segmentors_learn_from_boxes_and_pixels(task, tmp_path):
-    _, watch = train(of_task(task, tmp_path))
-    assert {row.get('layer') for row in watch.rows} == {1, 2, None}
-    record = record_of(tmp_path)
-    assert [layer['layer'] for layer in record] == ['backbone.conv1', 'backbone.layer1.0']
-    assert all(epoch['loss'] > 0 for layer in record for epoch in layer['epochs'][1:])
+@pytest.mark.parametrize('name', MODELS_OF_TASKS)
+def test_detectors_and_segmentors_learn_from_boxes_and_pixels(name, tmp_path):
+    task, model, layers = MODELS_OF_TASKS[name]
+    stop = dict(type='mmlayerwise.SeparationStopRule', max_epochs=1)
+    cfg = config(tmp_path, 'all', task, layers=layers, num_samples=60, stop=stop, freeze=False)
+    cfg.train_dataloader.dataset.update(image_size=(64, 64), digit_size=(16, 40))
+    if model is not None:
+        cfg.model = model
+    cfg.optim_wrapper.optimizer.lr = 1e-3
+    runner, watch = train(cfg)
+    assert [row.get('layer') for row in watch.rows] == [1, 1, 2, 2, None, None]
+    assert all(float(row['loss']) > 0 for row in watch.rows)
+    found = runner.train_loop.layers
+    assert [layer.name.partition('#')[0] for layer in found] == layers
+    for number, layer in enumerate(found):
+        start, end = watch.weights[number], watch.ends[number]
+        changed = {key for key in start if not torch.equal(start[key], end[key])}
+        assert layer.parameters <= changed
 
 
 def _train(rank, world, port, folder):
