@@ -64,12 +64,9 @@ class _Call:
     module: str
     number: int
     outputs: list[tuple[Key | None, tuple[int, ...]]]
+    position: float  # in the order of the forward pass
     returned: str = 'Tensor'
     activation: bool = False
-
-    @property
-    def place(self) -> tuple[str, int, bool]:
-        return self.module, self.number, self.activation
 
 
 @dataclass
@@ -123,7 +120,8 @@ class Trace:
             found = [(None, output)] if isinstance(output, Tensor) else tensors_of(output)
             floating = [(key, value) for key, value in found if value.is_floating_point()]
             outputs = [(key, tuple(value.shape)) for key, value in floating]
-            call = _Call(name, self._counts[name], outputs, _kind_of(output))
+            number, position = self._counts[name], len(self.calls)
+            call = _Call(name, number, outputs, position, _kind_of(output))
             self._counts[name] += 1
             self.calls.append(call)
             if floating:
@@ -142,9 +140,10 @@ class Trace:
             return
         if chain.stage < 2 and chain.output() is before:
             end = chain.end
-            chain.end = _Call(end.module, end.number, end.outputs[:1], activation=True)
+            # Between the module that returned last and the one that returns next.
+            position = len(self.calls) - 0.5
+            chain.end = _Call(end.module, end.number, end.outputs[:1], position, activation=True)
             chain.stage = 2
-            self.calls.append(chain.end)
         self._produced(after, chain)
 
     def _follow(self, call: _Call, inputs: list[Tensor], output: Tensor) -> None:
@@ -171,15 +170,14 @@ class Trace:
 
     def blocks(self) -> list[Layer]:
         """Every convolution, linear and attention block, tapped at the end of its chain."""
-        layers = []
-        for call in self.calls:
-            layers += [self._layer_of(chain) for chain in self.chains if chain.end is call]
-        return layers
+        chains = sorted(self.chains, key=lambda chain: chain.end.position)
+        return [self._layer_of(chain) for chain in chains]
 
     def _layer_of(self, chain: _Chain) -> Layer:
         key, shape = chain.end.outputs[0]
         name = self._numbered(chain.layer, chain.number)
-        return Layer(Tap(name, *chain.end.place[:2], key, chain.end.activation), shape)
+        end = chain.end
+        return Layer(Tap(name, end.module, end.number, key, end.activation), shape)
 
     def _numbered(self, name: str, number: int) -> str:
         return f'{name}#{number}' if self._counts[name] > 1 else name
@@ -190,7 +188,7 @@ class Trace:
             return [self._layer_of(chain) for chain in self.chains if chain.layer == name]
         layers = []
         for call in self.calls:
-            if call.module != name or call.activation:
+            if call.module != name:
                 continue
             base = self._numbered(name, call.number)
             for key, shape in call.outputs:
@@ -247,7 +245,8 @@ class Trace:
 
     def in_order(self, layers: Sequence[Layer]) -> list[Layer]:
         """Layers in the order in which the forward pass ends them, each once."""
-        position = {call.place: number for number, call in enumerate(self.calls)}
+        calls = [*self.calls, *(chain.end for chain in self.chains)]
+        position = {(one.module, one.number, one.activation): one.position for one in calls}
         keys = {layer.tap: place for place, layer in enumerate(layers)}
         unique = {layer.name: layer for layer in layers}.values()
         return sorted(
