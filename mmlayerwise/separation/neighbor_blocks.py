@@ -13,7 +13,14 @@ from math import isqrt, sqrt
 import torch
 from torch import Tensor
 
-from mmlayerwise.separation.neighbor_points import Cloud, Frame, Placed, chunk_rows
+from mmlayerwise.separation.neighbor_points import (
+    Cloud,
+    Frame,
+    Placed,
+    as_queries,
+    chunk_rows,
+    padded_width,
+)
 
 # Rows of a block: on the CPU it stays in the cache while its minima are taken.
 LARGEST_TILE = {'cpu': 512}
@@ -49,7 +56,7 @@ class Plan:
     ) -> 'Plan':
         """Divide the memory: an eighth a block, a quarter each conversions and minima."""
         element = torch.finfo(dtype).bits // 8
-        num_points, dimension = max(1, len(points)), points.dimension
+        num_points, dimension = max(1, len(points)), padded_width(points.dimension)
         copy = num_points * dimension * element
         hold = copy <= memory * 0.7
         rest = memory - copy if hold else memory
@@ -82,12 +89,13 @@ class Plan:
 def relative_error(dimension: int, dtype: torch.dtype) -> float:
     """Bound c with |computed - true squared distance| <= c (|q|² + |p|²).
 
-    A dot product of d terms errs by at most d u |q||p| / (1 - d u) in any order of summation, which
-    is below half of d u (|q|² + |p|²) / (1 - d u); doubled, plus the rounding of both operands, of
-    the norms and of the final sums. u is the unit roundoff.
+    The computed value is one dot product of d + 2 terms: those of -2 q·p, |q|² and |p|². In any
+    order of summation it errs by at most (d + 2) u / (1 - (d + 2) u) times the sum of their
+    magnitudes, which is below 2 (|q|² + |p|²). To this come the roundings of both operands and of
+    the norms. u is the unit roundoff.
     """
     rounding = (dimension + 16) * torch.finfo(dtype).eps / 2
-    return 1.05 * rounding / (1 - rounding) if rounding < 0.5 else float('inf')
+    return 2.1 * rounding / (1 - rounding) if rounding < 0.25 else float('inf')
 
 
 class BlockSearch:
@@ -118,13 +126,14 @@ class BlockSearch:
         self.itself = queries is None
         self.plan = Plan.make(points, num_rows, k, dtype, memory, self.itself)
         step = chunk_rows(points, memory)
-        self.points = Placed(points, frame, dtype, self.plan.hold, step)
-        self.queries = self.points if self.itself else Placed(queries, frame, dtype, False, step)
         self.error = relative_error(points.dimension, dtype)
         # Products of tiny numbers may underflow, term by term.
         self.tiny = 4 * points.dimension * torch.finfo(dtype).tiny
-        self.point_base = self._base(self.points.norms)
-        self.query_base = self.point_base if self.itself else self._base(self.queries.norms)
+        take_off = dict(error=self.error, tiny=self.tiny)
+        self.points = Placed(points, frame, dtype, self.plan.hold, step, **take_off)
+        self.queries = (
+            self.points if self.itself else Placed(queries, frame, dtype, False, step, **take_off)
+        )
         bucket = self.plan.bucket
         norms = torch.nn.functional.pad(self.points.norms, (0, -len(points) % bucket))
         self.bucket_norms = norms.view(-1, bucket).amax(1)
@@ -150,10 +159,10 @@ class BlockSearch:
         bucket, tile, count = self.plan.bucket, self.plan.tile, len(self.points.cloud)
         for top in range(0, len(rows), tile):
             block = rows[top : top + tile]
-            query, base = self.queries.take(block).mul_(-2), self.query_base[block]
+            query = self._as_queries(self.queries.take(block))
             for start in range(0, count, tile):
                 stop = min(start + tile, count)
-                bound = self._bounds(query, base, block, start, stop)
+                bound = self._bounds(query, block, start, stop)
                 part = slice(start // bucket, -(-stop // bucket))
                 found[top : top + tile, part] = _row_minima(bound, bucket)
 
@@ -162,11 +171,11 @@ class BlockSearch:
         everyone = torch.arange(count, device=found.device)
         for top in range(0, count, tile):
             end = min(top + tile, count)
-            query, base = self.points.rows(top, end) * -2, self.point_base[top:end]
+            query = self._as_queries(self.points.rows(top, end))
             upper = slice(top // bucket, -(-end // bucket))
             for start in range(top, count, tile):
                 stop = min(start + tile, count)
-                bound = self._bounds(query, base, everyone[top:end], start, stop)
+                bound = self._bounds(query, everyone[top:end], start, stop)
                 part = slice(start // bucket, -(-stop // bucket))
                 found[top:end, part] = _row_minima(bound, bucket)
                 if start > top:
@@ -198,8 +207,8 @@ class BlockSearch:
             start, stop = number * size, min((number + 1) * size, total)
             for row in members.split(step):
                 block = rows[row]
-                query, base = self.queries.take(block).mul_(-2), self.query_base[block]
-                close = self._bounds(query, base, block, start, stop) <= reach[row, None]
+                query = self._as_queries(self.queries.take(block))
+                close = self._bounds(query, block, start, stop) <= reach[row, None]
                 found[row] += close.sum(1)
                 close &= (found[row] <= self.plan.limit)[:, None]
                 row_hit, column = close.nonzero(as_tuple=True)
@@ -236,16 +245,14 @@ class BlockSearch:
             near[part] = minima[part] <= reach[part, None]
         return reach, near
 
-    def _base(self, norms: Tensor) -> Tensor:
-        """What of a squared distance's lower bound comes from one of its points."""
-        return (norms * (1 - self.error) - self.tiny).to(self.dtype)
+    def _as_queries(self, rows: Tensor) -> Tensor:
+        return as_queries(rows, self.points.cloud.dimension)
 
-    def _bounds(self, query: Tensor, base: Tensor, rows: Tensor, start: int, stop: int) -> Tensor:
+    def _bounds(self, query: Tensor, rows: Tensor, start: int, stop: int) -> Tensor:
         """Lower bounds of squared distances; infinity for pairs that are not admitted.
 
         Args:
-            query: Minus twice the queries.
-            base: Their part of the bound.
+            query: The queries, made ready by :func:`as_queries`.
             rows: Their numbers.
             start: First of the points.
             stop: Behind the last one.
@@ -254,8 +261,6 @@ class BlockSearch:
         shape = len(query), stop - start
         bound = self.buffer[: shape[0] * shape[1]].view(shape)
         torch.mm(query, point.T, out=bound)
-        bound += self.point_base[start:stop]
-        bound += base[:, None]
         if self.points.cloud.groups is not None:
             own = self.queries.cloud.groups_of(rows)[:, None]
             other = self.points.cloud.groups_of(slice(start, stop))[None]

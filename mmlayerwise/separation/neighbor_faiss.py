@@ -36,7 +36,7 @@ def propose(ranking: Ranking, frame: Frame) -> Tensor:
         largest = max(largest, float(block.double().square().sum(1).max()))
         index.add(block.cpu().contiguous().numpy())
     # Norms and products are both summed in float32.
-    error = 2 * relative_error(points.dimension, torch.float32)
+    error = relative_error(points.dimension, torch.float32)
     tiny = 8 * points.dimension * torch.finfo(torch.float32).tiny
     keep = min(len(points), k + ranking.itself + SPARE_CANDIDATES)
     still_open = []

@@ -3,7 +3,7 @@ import torch
 
 from mmlayerwise.separation import neighbor_blocks as module
 from mmlayerwise.separation.neighbor_blocks import BlockSearch, Plan, relative_error
-from mmlayerwise.separation.neighbor_points import Cloud, Frame
+from mmlayerwise.separation.neighbor_points import Cloud, Frame, Placed, as_queries
 from tests.test_separation.test_neighbors import CLOUDS, random
 
 
@@ -79,9 +79,9 @@ def test_the_error_bound_holds_for_the_products():
     points = torch.cat([random(60, 500) + 50, random(60, 500, seed=1) * 100])
     frame = Frame.of([Cloud(points)], 2**28)
     for dtype in (torch.float32, torch.float64):
-        placed = frame.place(points, dtype)
-        norms = placed.double().square().sum(1)
-        squared = (placed @ placed.T * -2).double() + norms[:, None] + norms
+        placed = Placed(Cloud(points), frame, dtype, True, 50)
+        rows, norms = placed.rows(0, 120), placed.norms
+        squared = (as_queries(rows, 500) @ rows.T).double()
         exact = exact_squares(points, frame.scale).fill_diagonal_(0)
         bound = relative_error(500, dtype) * (norms[:, None] + norms)
         assert ((squared - exact).abs() <= bound).all()

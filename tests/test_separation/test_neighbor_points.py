@@ -33,11 +33,13 @@ def test_placed_points_are_the_shifted_and_scaled_ones(name):
 def test_points_are_read_alike_whether_held_or_not(hold):
     cloud = Cloud(random(50, 7))
     frame = Frame.of([cloud], 2**20)
-    placed = Placed(cloud, frame, torch.float32, hold, 8)
+    placed = Placed(cloud, frame, torch.float32, hold, 8, error=0.25, tiny=1e-3)
     expected = frame.place(cloud.values, torch.float32)
+    norms = expected.double().square().sum(1)
+    behind = torch.stack([norms * 0.75 - 1e-3, torch.ones(50)], 1)
+    expected = torch.cat([expected, behind.float(), torch.zeros(50, 3)], 1)
     assert torch.equal(placed.rows(3, 9), expected[3:9])
     assert torch.equal(placed.take(torch.tensor([4, 0])), expected[[4, 0]])
-    norms = expected.double().square().sum(1)
     torch.testing.assert_close(placed.norms, norms, rtol=1e-14, atol=0)
     assert (placed.held is not None) == hold
 
