@@ -3,6 +3,7 @@ import os
 import re
 import socket
 
+import jsonschema
 import pytest
 import torch
 import torch.multiprocessing as mp
@@ -12,6 +13,7 @@ from mmlayerwise.separation import SeparationError
 from mmlayerwise.separation.record import SeparationRecord
 from tests.test_engine.test_hooks.runs import forget_earlier_runs, log_of, runner_of, tiny_config
 from tests.test_separation.reference import friends
+from tests.test_separation.test_record import SCHEMA
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -45,7 +47,10 @@ def test_training_is_measured_and_not_changed(task, tmp_path):
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(module._forward_hooks for module in runner.model.modules())
 
-    record = SeparationRecord.load(tmp_path / 'with' / 'separation.json')
+    path = tmp_path / 'with' / 'separation.json'
+    schema = json.loads(SCHEMA.read_text(encoding='utf-8'))
+    jsonschema.Draft202012Validator(schema).validate(json.loads(path.read_text()))
+    record = SeparationRecord.load(path)
     iterations = [0, 2, 4] if task != 'classification' else [0, 6, 12]
     assert [one.iteration for one in record.measurements] == iterations
     for one in record.measurements:
@@ -152,6 +157,7 @@ def test_validation_alone_is_measured(tmp_path):
         (dict(samples=dict(type='Boxes')), r"'Boxes'"),
         (dict(samples=dict(type='BoxSamples')), r'need ground-truth boxes'),
         (dict(interval=0), r'interval must be at least 1'),
+        (dict(pooling={'head.*': 2}), r"pooling: 'head\.\*' fits none of the 5 measured layers"),
         (dict(distortion=0), r'distortion must be between 0 and 1'),
     ],
 )
