@@ -34,6 +34,8 @@ BUILT_INS = (
     'mmlayerwise.separation.neighbors',
     'mmlayerwise.separation.samples',
     'mmlayerwise.forward.layer_order',
+    'mmlayerwise.visualization.renderers',
+    'mmlayerwise.compression.truncation.rules',
 )
 
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -118,11 +120,13 @@ class HookSpecifications:
 
     @hookspec
     def report_renderers(self) -> Mapping[str, Callable[..., Any]]:
-        """Give ways to show the record of a measured run.
+        """Give ways to show a measurement.
 
         Returns:
-            Functions by name, called with the record (the content of ``separation.json``) and the
-            path to write.
+            Functions by name, called with a
+            :class:`mmlayerwise.visualization.report.ReportData` and the folder of the results;
+            they write there and return the path of what they wrote. For a measurement that is only
+            drawn as a picture the data hold the record and no more.
         """
 
 

@@ -1,13 +1,18 @@
 """Carrying out a plan: the physically smaller model."""
 
+from collections.abc import Sequence
+
 from torch import nn
 
-from mmlayerwise.compression.dependency.pruning import prune_channels
+from mmlayerwise.compression.dependency.pruning import Slices, prune_channels
 from mmlayerwise.compression.dependency.skeleton import skeleton_of
+from mmlayerwise.compression.errors import CompressionError
 from mmlayerwise.compression.flops import cost_of
 from mmlayerwise.compression.outputs import Example, example_images
 from mmlayerwise.compression.plan import CompressionPlan
 from mmlayerwise.compression.report import SurgeryReport
+from mmlayerwise.compression.truncation import truncate
+from mmlayerwise.compression.truncation.classifier import replace_head
 
 
 def apply_plan(
@@ -33,14 +38,38 @@ def apply_plan(
             model cannot be traced; the model is unchanged then, unless the plan cuts layers too.
     """
     plan.check_model(model)
+    if plan.head is not None and plan.head.get('pool') is None and example is None:
+        raise CompressionError(
+            'The plan flattens whole feature maps, so their size matters: give images of the right '
+            'size, or their height and width (input_size of mmlayerwise.CompressedModel)'
+        )
     skeleton = skeleton_of(model)
     images = example_images(skeleton, example)
     before = cost_of(skeleton, images)
-    report = SurgeryReport(before, before)
-    if plan.channels:
-        pruning = prune_channels(model, plan.channels, skeleton, images)
-        report.groups, report.skipped = pruning.decision.groups, pruning.decision.skipped
-        report.slices, report.untraced = pruning.slices, pruning.untraced
+    report = SurgeryReport(before, before, plan.cut)
+    if plan.cut is not None:
+        report.dropped, report.fresh = truncate(model, plan.cut, skeleton, images)
+        skeleton = skeleton_of(model)
+    if plan.head is not None:
+        report.fresh += replace_head(model, plan.head, skeleton, images)
+        skeleton = skeleton_of(model)
+    for name in plan.channels:
+        if name in report.dropped:
+            report.skipped[name] = 'it went with the cut'
+        elif plan.head is not None and name.startswith('head.'):
+            report.skipped[name] = 'the fully connected part is new'
+    channels = {name: kept for name, kept in plan.channels.items() if name not in report.skipped}
+    if channels:
+        pruning = prune_channels(model, channels, skeleton, images)
+        report.groups = pruning.decision.groups
+        report.skipped.update(pruning.decision.skipped)
+        report.slices, report.untraced = _of_old(pruning.slices, report.fresh), pruning.untraced
         skeleton = pruning.trial
     report.after = cost_of(skeleton, images)
     return report
+
+
+def _of_old(slices: Slices, fresh: Sequence[str]) -> Slices:
+    """Without those of modules that are new, to which nothing of the original belongs."""
+    new = tuple(f'{name}.' for name in fresh)
+    return {name: one for name, one in slices.items() if not name.startswith(new)}

@@ -61,8 +61,8 @@ def example_images(model: nn.Module, example: Example | None = None) -> Tensor:
 
     Args:
         model: The network.
-        example: Such images, their height and width, or None to try common sizes, the smallest
-            first.
+        example: Such images, their height and width (or channels, height and width), or None to
+            try common sizes, the smallest first.
 
     Returns:
         Float tensor of shape (1, C, H, W) on the model's device.
@@ -75,7 +75,8 @@ def example_images(model: nn.Module, example: Example | None = None) -> Tensor:
         return example.to(first.device, first.dtype)
     channels = _input_channels(model)
     if example is not None:
-        return first.new_zeros(1, channels, *example)
+        *given, height, width = example
+        return first.new_zeros(1, *(given or [channels]), height, width)
     reason: Exception | None = None
     for side in _SIDES:
         images = first.new_zeros(1, channels, side, side)
@@ -90,10 +91,13 @@ def example_images(model: nn.Module, example: Example | None = None) -> Tensor:
 
 
 def _input_channels(model: nn.Module) -> int:
-    """What the first convolution reads: 3, or 1 for grey images."""
+    """Of an image: 1 where the first convolution reads one channel, else 3.
+
+    Its own number is not what an image has where a stem rearranges pixels, as YOLOX's does.
+    """
     convolutions = (part for part in model.modules() if isinstance(part, nn.Conv2d))
     first = next(convolutions, None)
-    return 3 if first is None else first.in_channels
+    return 1 if first is not None and first.in_channels == 1 else 3
 
 
 def cannot_run(model: nn.Module, images: Tensor, reason: Exception | None) -> CompressionError:
@@ -102,8 +106,8 @@ def cannot_run(model: nn.Module, images: Tensor, reason: Exception | None) -> Co
     return CompressionError(
         f'{type(model).__name__} cannot be traced with images of shape {tuple(images.shape)} '
         f'({type(reason).__name__}: {text}). Give images that it takes: an example of the right '
-        'size (input_size of mmlayerwise.CompressedModel), as a preprocessed tensor if the model '
-        'takes something else than three channels'
+        'size (input_size of mmlayerwise.CompressedModel), with the number of channels in front if '
+        'that is neither 3 nor 1'
     )
 
 
