@@ -4,6 +4,8 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+from mmlayerwise.forward.errors import ForwardLearningError
+
 
 class LayerwiseStateHook(Hook):
     """Keeps the state of a layer-wise loop in checkpoints and fixed layers in evaluation mode.
@@ -30,9 +32,15 @@ class LayerwiseStateHook(Hook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Take the loop's state, and the optimizer of a layer away from that of the rest."""
-        state = checkpoint.get('layerwise')
-        if not runner._resume or state is None:
+        if not runner._resume:
             return
+        state = checkpoint.get('layerwise')
+        if state is None:
+            raise ForwardLearningError(
+                'The checkpoint to resume from was made by another training loop than '
+                'LayerwiseTrainLoop, so it does not tell which layer comes next. To start from its '
+                'weights, set load_from without resume.'
+            )
         in_layer = state['learned'] < len(state['layers'])
         optimizer = checkpoint.pop('optimizer', None) if in_layer else None
         self.loop.load_state_dict(state, optimizer)

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, all_reduce_params, is_main_process
-from mmengine.hooks import EMAHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 from torch import nn
@@ -28,6 +27,11 @@ from mmlayerwise.engine.runner.layerwise_options import (
     with_adam,
 )
 from mmlayerwise.engine.runner.layerwise_record import LayerwiseRecord, take_snapshot
+from mmlayerwise.engine.runner.layerwise_stage import (
+    forget_scalars,
+    restart_averages,
+    train_only,
+)
 from mmlayerwise.engine.separation import InferenceForward
 from mmlayerwise.forward.errors import ForwardLearningError
 from mmlayerwise.forward.layer_learner import LayerLearner, layer_separation_index
@@ -36,9 +40,7 @@ from mmlayerwise.registry import LOOPS, MODELS, TASK_UTILS
 from mmlayerwise.separation import undisturbed
 from mmlayerwise.separation.layers import LayerSelection
 from mmlayerwise.separation.neighbors import DEFAULT_MEMORY
-from mmlayerwise.separation.samples import build_sampler
-
-_SCALARS = ('layer', 'separation_index', 'batch_separation_index')
+from mmlayerwise.separation.samples import ImageSamples, build_sampler
 
 
 @LOOPS.register_module()
@@ -167,10 +169,10 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         if is_model_wrapper(self.model):
             self.model = self.model.module
         self._find_layers()
-        self._resume()
+        self._take_up()
         rest = self.dataloader, self.runner.optim_wrapper, self.runner.param_schedulers
         trainable = [one for one in self.model.parameters() if one.requires_grad]
-        if self.learning_forward and self.batch_size and self.sampler.kind == 'image':
+        if self.learning_forward and self.batch_size and self._of_whole_images:
             self.dataloader = balanced_dataloader(self.dataloader, self.batch_size)
         self._bound_epochs()
         self.runner.call_hook('before_train')
@@ -208,15 +210,19 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         with undisturbed(self.model, self.seed):
             batch = data.first(self.model)
             self.run_model.settle(self.model, batch.inputs)
-            self.sampler = build_sampler(self.samples, batch.truths)
+            self.sampler = build_sampler(self.samples, batch.truths).for_model(self.model)
             found = find_layers(
                 self.model, lambda: self.run_model(self.model, batch.inputs), self.selection
             )
         trainable = {name for name, value in self.model.named_parameters() if value.requires_grad}
+        size, count = batch.input_size, len(batch.truths)
+        self.samplers = {
+            layer.name: self.sampler.for_layer(layer.output, self.model, size) for layer in found
+        }
         fits = [
             layer
             for layer in found
-            if self.sampler.accepts(layer.output.shape, len(batch.truths), batch.input_size)
+            if self.samplers[layer.name].accepts(layer.output.shape, count, size)
             and layer.own_parameters & trainable
         ]
         skipped = [layer.name for layer in found if layer not in fits]
@@ -227,12 +233,14 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
             )
         self.layers = first_layers(fits, self.num_forward_layers)
         self.learned_all = len(self.layers) == len(fits)
-        check_number_of_samples(self.num_samples, self.sampler.kind, data.classes)
+        if self._of_whole_images:
+            check_number_of_samples(self.num_samples, data.classes)
         data.choose(self.sampler, self.num_samples)
         for layer in self.layers:
             self._learner(layer)  # refuses what cannot work before anything is learned
 
-    def _resume(self) -> None:
+    def _take_up(self) -> None:
+        """Go on where a checkpoint was made, if there is one."""
         if self._resumed is None:
             return
         names = [layer.name for layer in self.layers]
@@ -244,6 +252,10 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         self.learned = self._resumed['learned']
         self.forward_epochs = self._resumed['forward_epochs']
         self.record.load_state_dict(self._resumed['record'])
+
+    @property
+    def _of_whole_images(self) -> bool:
+        return isinstance(self.sampler, ImageSamples)
 
     def _bound_epochs(self) -> None:
         """Tell how long training can last at most."""
@@ -260,14 +272,13 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
     # One layer.
 
     def _learner(self, layer: ForwardLayer) -> LayerLearner:
-        return LayerLearner(self.model, layer, self.sampler, self.miner, self.loss, self.run_model)
+        sampler = self.samplers[layer.name]
+        return LayerLearner(self.model, layer, sampler, self.miner, self.loss, self.run_model)
 
     def _learn_layer(self, layer: ForwardLayer, trainable: list[nn.Parameter]) -> None:
         number, logger = self.learned + 1, self.runner.logger
         names = layer.parameters if self.scope == 'joint' else layer.own_parameters
-        allowed = {id(one) for one in trainable}
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name in names and id(parameter) in allowed)
+        train_only(self.model, names, trainable)
         self._fix(self.layers[: self.learned] if self.scope == 'local' else [])
         learner = self._learner(layer)
         if self.runner.distributed:
@@ -277,6 +288,7 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
             copy.deepcopy(self.optim_wrapper)
         )
         self._bound_epochs()
+        forget_scalars(self.runner.message_hub)
         logger.info(f'Learning layer {number} of {len(self.layers)} forward: {layer.name}')
         if not self._resume_layer():
             self.stop.reset()
@@ -284,7 +296,8 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
             self._judge(layer, loss=None, seconds=0.0)
         while not self.stop.should_stop:
             self._run_layer_epoch(layer, learner)
-        self._restore(self._snapshot)
+        self.model.load_state_dict(self._snapshot, strict=False)
+        restart_averages(self.runner, self.model)
         self._snapshot = None
         logger.info(
             f'Layer {number} of {len(self.layers)}, {layer.name}, has the weights of epoch '
@@ -366,7 +379,7 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
             self.model,
             self.data.batches(self.model),
             layer,
-            self.sampler,
+            self.samplers[layer.name],
             self.run_model,
             num_samples=self.num_samples,
             seed=self.seed,
@@ -388,28 +401,20 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         if is_main_process():
             self.record.save(Path(self.runner.work_dir) / 'layerwise.json')
 
-    def _restore(self, snapshot: dict[str, torch.Tensor]) -> None:
-        self.model.load_state_dict(snapshot, strict=False)
-        for hook in self.runner.hooks:
-            if isinstance(hook, EMAHook):  # the average goes on from the weights restored
-                hook.ema_model.module.load_state_dict(self.model.state_dict())
-
     # The rest.
 
     def _start_backpropagation(self, trainable: list[nn.Parameter]) -> None:
         freeze = self.learned_all if self.freeze is None else self.freeze
         frozen = self.layers if freeze else []
         names = {name for layer in frozen for name in layer.parameters}
-        allowed = {id(one) for one in trainable}
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name not in names and id(parameter) in allowed)
+        others = {name for name, _ in self.model.named_parameters()} - names
+        train_only(self.model, others, trainable)
         self._fix(frozen)
         if frozen and is_model_wrapper(self.runner.model):
             # The wrapper was made to wait for the gradients of all parameters.
             wrapper = copy.deepcopy(self.runner.cfg.get('model_wrapper_cfg'))
             self.runner.model = self.runner.wrap_model(wrapper, self.model)
-        for name in _SCALARS:
-            self.runner.message_hub.log_scalars.pop(f'train/{name}', None)
+        forget_scalars(self.runner.message_hub)
         self._bound_epochs()
         done = (self._epoch - self.forward_epochs) * len(self.dataloader)
         self.runner.optim_wrapper.initialize_count_status(

@@ -41,14 +41,14 @@ def check_options(
         )
 
 
-def check_number_of_samples(number: int, kind: str, classes: Sequence[str] | None) -> None:
+def check_number_of_samples(number: int, classes: Sequence[str] | None) -> None:
     """Refuse to measure whole images with fewer than two of each class.
 
     Raises:
         ForwardLearningError: If they are fewer.
     """
     least = 2 * len(classes or ())
-    if kind == 'image' and number < least:
+    if number < least:
         raise ForwardLearningError(
             f'LayerwiseTrainLoop: num_samples={number} are too few for {len(classes)} classes: a '
             'nearest friend and a nearest enemy need two samples a class, so give at least '

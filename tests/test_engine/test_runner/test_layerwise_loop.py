@@ -304,6 +304,19 @@ def test_a_sampler_without_end_is_refused(tmp_path):
         runner_of(cfg).train()
 
 
+def test_a_checkpoint_of_another_loop_is_refused(tmp_path):
+    plain = config(tmp_path)
+    plain.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
+    runner_of(plain).train()
+    cfg = config(tmp_path)
+    cfg.merge_from_dict(dict(resume=True, load_from=str(tmp_path / 'epoch_1.pth')))
+    with pytest.raises(ForwardLearningError, match=r'made by another training loop.*load_from'):
+        runner_of(cfg).train()
+    cfg.resume = False
+    runner_of(cfg).train()
+    assert record_of(tmp_path)
+
+
 def test_losses_that_become_nan_end_the_training_with_a_message(tmp_path):
     wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=float('nan')))
     with pytest.raises(ForwardLearningError, match=r"'backbone.conv1' became NaN .*iteration 1"):
