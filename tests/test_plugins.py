@@ -147,7 +147,7 @@ def test_an_unknown_neighbor_backend_is_named():
 
 def test_every_hook_is_documented():
     hooks = [value for name, value in vars(HookSpecifications).items() if name[0] != '_']
-    assert len(hooks) == 7
+    assert len(hooks) == 8
     assert all(hook.__doc__ for hook in hooks)
 
 

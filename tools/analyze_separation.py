@@ -107,6 +107,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='work directory of a training run with SeparationHook; the report then has a slider '
         'over its epochs',
     )
+    parser.add_argument(
+        '--render',
+        nargs='+',
+        metavar='NAME',
+        help='how to show the results: picture, report, and what plugins give '
+        '(default: picture, and with --out report)',
+    )
     add_common_arguments(parser)
     args = parser.parse_args(argv)
     if args.run is not None and args.out is None:
@@ -119,7 +126,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure, print the table and write separation.json, separation.png and maybe report.html."""
+    """Measure, print the table, write separation.json and show it: separation.png, report.html."""
     args = parse_args(argv)
     with report_errors():
         cfg = load_config(args)
@@ -137,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             seed=args.seed,
             feature_memory=int(args.feature_memory * 2**20),
             distortion=args.distortion,
-            report=args.out is not None,
+            render=args.render or (['picture'] if args.out is None else ['picture', 'report']),
             run=args.run,
         )
 

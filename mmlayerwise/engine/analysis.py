@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmlayerwise.engine.measured_model import MeasuredModel
 from mmlayerwise.engine.separation import MeasuringData
+from mmlayerwise.plugins import installed_plugins
 from mmlayerwise.separation import SeparationMeter
 from mmlayerwise.separation.choice import LayerPooling
 from mmlayerwise.separation.layers import LayerSelection
@@ -21,13 +22,12 @@ from mmlayerwise.separation.table import format_table
 from mmlayerwise.utils.errors import UserError
 from mmlayerwise.visualization.report import (
     EvidenceObserver,
+    ReportData,
     check_plotly,
     collect_report,
     load_run,
-    write_report,
 )
 from mmlayerwise.visualization.sample_pictures import to_picture
-from mmlayerwise.visualization.separation_plot import draw_separation
 
 
 def sampler_options(words: Sequence[str]) -> str | dict:
@@ -95,11 +95,11 @@ def analyze(
     layers: LayerSelection = 'stages',
     samples: str | dict = 'auto',
     pooling: LayerPooling | None = None,
-    report: bool = False,
+    render: Sequence[str] = ('picture',),
     run: str | None = None,
     **options: Any,
 ) -> SeparationRecord:
-    """Measure the layers of a model and write ``separation.json`` and ``separation.png``.
+    """Measure the layers of a model, write ``separation.json`` and let renderers show it.
 
     Args:
         cfg: A whole config, as :func:`mmlayerwise.engine.launch.load_config` returns it; changed
@@ -108,7 +108,8 @@ def analyze(
         layers: See :class:`mmlayerwise.separation.SeparationMeter`.
         samples: Likewise.
         pooling: Likewise.
-        report: Also write the interactive ``report.html``.
+        render: Names of the renderers: ``'picture'`` (``separation.png``), ``'report'`` (the
+            interactive ``report.html``), or those of plugins.
         run: Work directory of the training run whose epochs the report shows, or its
             ``separation.json``.
         **options: Likewise: ``max_samples``, ``order``, ``seed``, ``feature_memory``,
@@ -119,11 +120,17 @@ def analyze(
 
     Raises:
         UserError: If the config has no validation data, or names, checkpoint, run or data are
-            wrong, or the report is asked for and plotly is not installed, or the work directory
+            wrong, a renderer is unknown, the report is asked for and plotly is not installed, or
+            the work directory
             holds the record of a training run.
     """
     _keep_training_record(cfg)
-    earlier = _check_report(cfg, run) if report else None
+    renderers = {one: installed_plugins().look_up('report_renderers', one) for one in render}
+    if 'report' in renderers:
+        check_plotly()
+    earlier = None if run is None else _earlier(cfg, run)
+    # The picture alone needs no single samples.
+    report = any(one != 'picture' for one in renderers)
     observer = EvidenceObserver()
     meter = SeparationMeter(
         layers, samples, pooling=pooling, observers=[observer] if report else [], **options
@@ -143,14 +150,15 @@ def analyze(
         seed=meter.seed,
     )
     record = SeparationRecord(settings, [Measurement(0, 0, profile)])
-    json_path, png_path = (Path(cfg.work_dir) / f'separation.{end}' for end in ('json', 'png'))
+    folder = Path(cfg.work_dir)
+    path = folder / 'separation.json'
     if is_main_process():
-        record.save(json_path)
-        draw_separation(record, png_path)
+        record.save(path)
     measured.logger.info(f'Separation of the layers\n{format_table(profile)}')
-    lines = [f'separation:  {json_path}', f'picture:     {png_path}']
+    title = f'Separation of the layers of {Path(cfg.filename).stem}'
+    shown = ReportData(title, record, [title])
     if report:
-        page = collect_report(
+        shown = collect_report(
             measured.model,
             measured.batch,
             measured.forward,
@@ -158,15 +166,14 @@ def analyze(
             observer,
             record,
             partial(picture_of, measured.data),
-            title=f'Separation of the layers of {Path(cfg.filename).stem}',
+            title=title,
             configuration=configuration,
             run=earlier,
             progress=is_main_process(),
         )
-        path = Path(cfg.work_dir) / 'report.html'
-        if is_main_process():
-            write_report(page, path)
-        lines.append(f'report:      {path}')
+    lines = [f'separation:  {path}']
+    if is_main_process():
+        lines += [f'{f"{one}:":12} {draw(shown, folder)}' for one, draw in renderers.items()]
     measured.logger.info('\n'.join(['Results', *lines]))
     return record
 
@@ -181,11 +188,8 @@ def _keep_training_record(cfg: Config) -> None:
         )
 
 
-def _check_report(cfg: Config, run: str | None) -> SeparationRecord | None:
-    """Find what would stop the report before anything is measured; read the run's record."""
-    check_plotly()
-    if run is None:
-        return None
+def _earlier(cfg: Config, run: str) -> SeparationRecord:
+    """Read the record of a run before anything is measured."""
     folder = Path(run) if Path(run).is_dir() else Path(run).parent
     if folder.resolve() == Path(cfg.work_dir).resolve():
         raise UserError(

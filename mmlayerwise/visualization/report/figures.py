@@ -14,6 +14,12 @@ from mmlayerwise.visualization.report.data import LayerCost, ModelCost
 
 INK, GRID, CHANCE = '#1f2933', '#e3e8ee', '#5c6773'
 BLUE, BAND, VERMILION, SKY = '#0b5394', 'rgba(11,83,148,0.20)', '#c8500a', '#8fb8d8'
+# Objects by size: name, colour, symbol.
+SIZES = (
+    ('small', '#c8500a', 'triangle-down'),
+    ('medium', '#00795a', 'square'),
+    ('large', '#5c4a9c', 'diamond'),
+)
 # Classes of the heat map; of more, those with most samples are shown.
 MAX_CLASSES = 200
 
@@ -107,6 +113,35 @@ def index_traces(one: Measurement, layers: Sequence[str]) -> list[Trace]:
             'chance %{customdata[3]:.3f}<br>%{customdata[4]:,} samples<extra></extra>',
         ),
     ]
+
+
+def size_traces(one: Measurement, layers: Sequence[str]) -> list[Trace]:
+    """Index per layer of small, medium and large objects, hidden until asked for in the legend."""
+    entries = _entries(one, layers)
+    traces = []
+    for name, color, symbol in SIZES:
+        found = [None if e is None else e.per_size.get(name) for e in entries]
+        if not any(found):
+            continue
+        traces.append(
+            dict(
+                type='scatter',
+                x=list(range(len(layers))),
+                y=[None if each is None else round(each[0], 4) for each in found],
+                name=name,
+                mode='lines+markers',
+                visible='legendonly',
+                line=dict(color=color, width=1.5, dash='dot'),
+                marker=dict(color=color, symbol=symbol, size=7),
+                customdata=[
+                    [chart_text(layer), None if each is None else each[1]]
+                    for layer, each in zip(layers, found, strict=True)
+                ],
+                hovertemplate=f'<b>%{{customdata[0]}}</b><br>{name} objects: index %{{y:.3f}}<br>'
+                '%{customdata[1]:,} samples<extra></extra>',
+            )
+        )
+    return traces
 
 
 def _differences(

@@ -134,7 +134,12 @@
     find('step').setAttribute('aria-valuetext', shown.name);
     find('step-name').textContent = shown.name;
     const index = find('index-chart');
-    if (index.data) Plotly.react(index, shown.index, index.layout, CONFIG);
+    if (index.data) {
+      // What the reader has asked for in the legend stays.
+      const asked = new Map(index.data.map((trace) => [trace.name, trace.visible]));
+      const traces = shown.index.map((trace) => ({ ...trace, visible: asked.get(trace.name) ?? trace.visible }));
+      Plotly.react(index, traces, index.layout, CONFIG);
+    }
     const classes = find('class-chart');
     if (classes.data && shown.classes) Plotly.react(classes, withCellNames(shown.classes), classes.layout, CONFIG);
     fillTable();
@@ -153,9 +158,10 @@
     const facts = row
       ? `${step}: index ${number(row[0])} (95 %: ${number(row[1])} to ${number(row[2])}), chance ${number(row[3])}, ${row[7].toLocaleString('en')} samples.`
       : `${step}: not measured.`;
+    const parts = data.steps[state.step].parts[state.layer];
     const view = data.views[name];
     const when = state.step === lastStep ? '' : ` Samples are those of ${data.steps[lastStep].name}.`;
-    find('layer-facts').textContent = facts + (view ? when : ' There are no samples to show for this layer.');
+    find('layer-facts').textContent = facts + (parts ? ` ${parts[0].toUpperCase()}${parts.slice(1)}.` : '') + (view ? when : ' There are no samples to show for this layer.');
     find('layer-section').querySelector('.columns').style.display = view ? '' : 'none';
     if (view) showView(view);
   }
@@ -280,6 +286,7 @@
     find('step-control').hidden = !lastStep;
     find('step').max = String(lastStep);
     find('step').addEventListener('input', (event) => goTo(Number(event.target.value)));
+    find('by-size').hidden = !data.bySize;
     fillTexts();
     fillCost();
     makeChips();

@@ -100,10 +100,12 @@ def payload(data: ReportData) -> dict[str, Any]:
         'layers': layers,
         'classes': [figures.chart_text(name) for name in classes],
         'samplesAre': last.profile.samples,
+        'bySize': any(layer.per_size for one in measurements for layer in one.profile.layers),
         'steps': [
             {
                 'name': data.steps[number],
-                'index': figures.index_traces(one, layers),
+                'index': figures.index_traces(one, layers) + figures.size_traces(one, layers),
+                'parts': _parts(one, layers),
                 'classes': figures.class_traces(one, layers, classes, scale) if classes else None,
                 'table': _table(one, layers),
             }
@@ -172,6 +174,24 @@ def _table(one: Any, layers: list[str]) -> list[list[float | int] | None]:
             entry and [*(None if v is None else round(v, 4) for v in numbers), entry.num_samples]
         )
     return rows
+
+
+def _parts(one: Any, layers: list[str]) -> list[str]:
+    """What is known of a layer beside its numbers: level of the pyramid, index per size."""
+    known = {layer.name: layer for layer in one.profile.layers}
+    texts = []
+    for name in layers:
+        entry = known.get(name)
+        parts = []
+        if entry is not None and entry.level is not None:
+            parts.append(f'pyramid level {entry.level}')
+        if entry is not None:
+            parts += [
+                f'{size} objects {index:.3f} ({count:,})'
+                for size, (index, count) in entry.per_size.items()
+            ]
+        texts.append(', '.join(parts))
+    return texts
 
 
 def _cost_cells(cost: LayerCost | None) -> list[str]:

@@ -144,6 +144,31 @@ def test_layers_are_reached_by_keyboard(opened):
     assert not browser.find_element('id', 'previous').is_enabled()
 
 
+def test_sizes_are_shown_when_the_legend_is_asked_and_stay_with_the_slider(opened):
+    data = report(num_steps=2)
+    for one in data.record.measurements:
+        for place, layer in enumerate(one.profile.layers):
+            layer.per_size = {'small': (0.1 + one.epoch / 10, 7), 'large': (0.9, 30)}
+            layer.level = place
+    browser = opened(data)
+    assert browser.find_element('id', 'by-size').is_displayed()
+    assert 'Pyramid level 3, small objects 0.300 (7), large objects 0.900 (30).' in text_of(
+        browser, 'layer-facts'
+    )
+    small = "document.getElementById('index-chart').data.find(t => t.name === 'small')"
+    assert browser.execute_script(f'return {small}.visible') == 'legendonly'
+    toggle = "[...document.querySelectorAll('#index-chart .traces')]"
+    browser.execute_script(
+        f"""const item = {toggle}.find(g => g.textContent.includes('small'));
+        const toggle = item.querySelector('.legendtoggle');
+        for (const type of ['mousedown', 'mouseup']) toggle.dispatchEvent(new MouseEvent(type));"""
+    )
+    wait_for(browser, f'{small}.visible === true')
+    press(browser, 'step', webdriver.Keys.ARROW_LEFT)
+    wait_for(browser, f'{small}.y[0] === 0.2')
+    assert browser.execute_script(f'return {small}.visible') is True
+
+
 def test_long_names_lose_what_half_of_them_share_and_stay_different(opened):
     names = [f'backbone.layer{number}.0.conv1' for number in range(3)]
     names += [f'bbox_head.{kind}_convs.1.conv#{n}' for n in range(2) for kind in ('cls', 'reg')]

@@ -18,6 +18,20 @@ def test_index_chart_holds_index_interval_and_chance_and_leaves_gaps():
     assert index['customdata'][2][4] == 100
 
 
+def test_sizes_are_shown_where_samples_are_objects():
+    one = measurement(1, [0.5, 0.7], ['a', 'c'])
+    assert figures.size_traces(one, ['a', 'b', 'c']) == []
+    one.profile.layers[0].per_size = {'small': (0.2, 10), 'large': (0.9, 30)}
+    small, large = figures.size_traces(one, ['a', 'b', 'c'])
+    assert (small['name'], small['y'], small['visible']) == (
+        'small',
+        [0.2, None, None],
+        'legendonly',
+    )
+    assert (large['name'], large['y']) == ('large', [0.9, None, None])
+    assert large['customdata'][0] == ['a', 30]
+
+
 def test_axes_fit_all_steps():
     steps = [measurement(epoch, [0.2 * epoch, 0.3]) for epoch in (1, 2, 4)]
     low, high = figures.index_layout(steps, ['layer0', 'layer1'])['yaxis']['range']

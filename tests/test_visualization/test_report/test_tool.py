@@ -1,11 +1,13 @@
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from mmlayerwise.plugins import BUILT_INS, Plugins, hookimpl
 from mmlayerwise.separation.record import SeparationRecord
-from tests.test_tools.tools import ROOT, TOY_CONFIG, load_tool
+from tests.test_tools.tools import ROOT, TOY_CONFIG, load_tool, log_of
 from tests.test_visualization.test_report.examples import measurement
 
 tool = load_tool('analyze_separation')
@@ -48,6 +50,31 @@ def test_the_report_of_a_config(tmp_path):
     assert set(content['classNames'].values()) >= {'zero', 'nine'}
     assert content['cost']['flops'].endswith(' M')
     assert "type='ImageClassifier'" in content['configuration']
+
+
+def test_renderers_of_plugins_are_asked_as_the_built_in_ones(tmp_path, monkeypatch):
+    def write_titles(data, folder):
+        path = folder / 'titles.txt'
+        path.write_text(f'{data.title}: {len(data.views)} {len(data.record.measurements)}')
+        return path
+
+    own = SimpleNamespace(report_renderers=hookimpl(lambda: {'titles': write_titles}))
+    plugins = Plugins(BUILT_INS)
+    plugins._manager.register(own, name='own')
+    assert plugins.provided('report_renderers').keys() == {'picture', 'report', 'titles'}
+    monkeypatch.setattr('mmlayerwise.engine.analysis.installed_plugins', lambda: plugins)
+    options = '--layers', 'auto', '--order', 2, '--work-dir'
+    run(TOY_CONFIG, *options, tmp_path / 'a', '--render', 'titles')
+    assert (tmp_path / 'a' / 'titles.txt').read_text().endswith('toy_config: 1 1')
+    assert {path.name for path in (tmp_path / 'a').iterdir() if path.suffix} >= {
+        'separation.json', 'titles.txt',
+    }  # fmt: skip
+    assert not (tmp_path / 'a' / 'separation.png').exists()
+    assert f'titles:      {tmp_path}/a/titles.txt' in log_of(tmp_path / 'a')
+    with pytest.raises(SystemExit) as failure:
+        run(TOY_CONFIG, *options, tmp_path / 'b', '--render', 'tables')
+    assert "'tables' is not among the report_renderers" in str(failure.value)
+    assert 'picture, report, titles' in str(failure.value)
 
 
 def test_vectors_have_no_pictures_and_the_page_says_why(tmp_path):
