@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.pooling import _AvgPoolNd, _MaxPoolNd
 
 from mmlayerwise.compression.errors import CompressionError
 from mmlayerwise.compression.significance import Difference, SignificanceTest, paired_difference
@@ -44,22 +45,29 @@ class BlockIndex:
         )
 
 
-def block_ends(trace: Trace) -> list[Layer]:
+def block_ends(trace: Trace, with_pooling: bool = True) -> list[Layer]:
     """Outputs of the blocks of the filter part, in execution order.
 
     A block is a direct unit of the backbone (of the model where it has none) with a convolution or
     another layer inside; plain containers are looked into. Branches end with their block.
+
+    Args:
+        trace: The model's layers.
+        with_pooling: Whether a bare convolution's block ends with the pooling that follows it.
     """
     root = 'backbone' if 'backbone' in trace.modules else ''
     units = _units(trace.modules, root)
-    convolutions = [name for name in units if _holds_convolution(trace.modules[name])]
-    units = convolutions or [name for name in units if layer_kinds(trace.modules[name])]
-    return trace.in_order([layer for name in units for layer in trace.outputs(name)[-1:]])
+    ends = [name for name in units if _holds_convolution(trace.modules[name])]
+    ends = ends or [name for name in units if layer_kinds(trace.modules[name])]
+    if with_pooling:
+        ends = [_pooled(name, units, trace.modules) for name in ends]
+    return trace.in_order([layer for name in ends for layer in trace.outputs(name)[-1:]])
 
 
 def encoder_levels(trace: Trace) -> list[Layer]:
     """The deepest block of each resolution on the way down, in execution order."""
-    ends = [layer for layer in block_ends(trace) if len(layer.shape) == 4]
+    ends = block_ends(trace, with_pooling=False)
+    ends = [layer for layer in ends if len(layer.shape) == 4]
     levels: list[Layer] = []
     for layer in ends:
         if levels and layer.shape[2:] == levels[-1].shape[2:]:
@@ -115,6 +123,18 @@ def _units(modules: dict[str, nn.Module], root: str) -> list[str]:
         plain = type(module).forward in (nn.Sequential.forward, nn.ModuleList.forward)
         names += _units(modules, name) if plain else [name]
     return names
+
+
+def _pooled(name: str, units: Sequence[str], modules: dict[str, nn.Module]) -> str:
+    """The pooling that belongs to a bare convolution, or the unit itself."""
+    if not isinstance(modules[name], _ConvNd):
+        return name
+    for following in units[units.index(name) + 1 :]:
+        if isinstance(modules[following], _MaxPoolNd | _AvgPoolNd):
+            return following
+        if _holds_convolution(modules[following]):
+            break
+    return name
 
 
 def _holds_convolution(module: nn.Module) -> bool:

@@ -150,13 +150,14 @@ class _Planning:
                 module=end.name,
                 kept=blocks.index(end) + 1,
                 total=len(blocks),
-                index_layer=f'{last.name} -> {end.name}',
+                index_layer=end.name,
                 before=last.index,
                 after=end.index,
                 interval=end.separation.interval(),
                 gain=difference.gain,
                 standard_error=difference.standard_error,
                 significant=test.rises(difference) or test.drops(difference),
+                note=f'the index before is that of {last.name}',
             )
         )
         return end

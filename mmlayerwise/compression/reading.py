@@ -182,8 +182,8 @@ class LayerReader:
         if len(lengths) > 1:
             raise CompressionError(
                 f'Layer {layer.name!r} gives vectors of {min(lengths)} to {max(lengths)} values: '
-                'the images differ in size. Pool the maps (--samples ImageSamples pool=4) or resize '
-                'the images'
+                'the images differ in size. Pool the maps (--samples ImageSamples pool=4) or '
+                'resize the images'
             )
         features = torch.cat([part.features for part in parts])
         labels = torch.cat([part.labels for part in parts])

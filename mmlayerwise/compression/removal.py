@@ -83,8 +83,11 @@ class ChannelRemoval:
         if kept is not None:
             before = samples.separation(max_memory=self.watch.reader.max_memory)
             after = samples.separation(kept, self.watch.reader.max_memory)
-            name = last.layer.name
-            self.draft.note('channels', name, len(kept), count, name, (before, after), 'greedy')
+            module = own[0].root if len(own) == 1 else last.layer.name
+            note = f'by greedy search among the maps of {last.layer.name}'
+            self.draft.note(
+                'channels', module, len(kept), count, last.layer.name, (before, after), note
+            )
         return True
 
     # ---- the earlier layers

@@ -18,6 +18,8 @@ from mmlayerwise.utils.files import remove_temporaries
 
 # What mmengine's Runner reads when it resumes.
 RESUME_KEYS = ('meta', 'state_dict', 'message_hub', 'optimizer')
+# Where SeparationPruningHook stores how the model became smaller than its config says.
+PRUNING_KEY = 'separation_pruning'
 
 
 def load_safely(file: str | os.PathLike | IO[bytes], map_location: Any = None) -> Any:
@@ -87,6 +89,7 @@ def check_checkpoint(
     model: nn.Module | None = None,
     resume: bool = False,
     whole_model: bool = False,
+    prunes: bool = False,
 ) -> None:
     """Check that a checkpoint is whole, safe to load and of use here.
 
@@ -97,6 +100,7 @@ def check_checkpoint(
         resume: Whether training is to continue from it, which needs more than weights.
         whole_model: Whether the checkpoint is to fill the model, as for testing, and not only a
             part of it, as for fine-tuning; then most parameters have to be there.
+        prunes: Whether a hook of the run makes the model as small as a pruned checkpoint.
 
     Raises:
         UserError: If the file is missing, damaged, unsafe or foreign; the message says which.
@@ -123,7 +127,14 @@ def check_checkpoint(
                 'It holds weights only; start from them with load_from instead '
                 f'(--cfg-options load_from={path}, without --resume)'
             )
-    if model is not None:
+    pruned = PRUNING_KEY in checkpoint
+    if pruned and model is not None and not prunes:
+        raise UserError(
+            f'{path} is of a model that was pruned in training. Use the config of that training, '
+            'with its SeparationPruningHook in custom_hooks; tools/compress.py turns both into a '
+            'config and weights that need no hook'
+        )
+    if model is not None and not pruned:
         _check_fits(path, weights, model, whole_model or resume)
 
 
