@@ -215,3 +215,16 @@ def test_nan_features_are_refused_by_name(model):
         model[0][0].bias[0] = torch.nan
     with pytest.raises(SeparationError, match=r'1\.0'):
         index_of(model, 'image')
+
+
+def test_under_mixed_precision_triplets_are_compared_in_full_precision(model):
+    batch = batch_of('image')
+    learner = learner_of(model.eval(), 1)
+    expected = learner(batch, 0)[0]
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        loss, _ = learner(batch, 0)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=0.05)
+    assert loss.item() != expected.item()  # the layers did run in half precision
+    loss.backward()
+    assert model[0][0].weight.grad.abs().sum() > 0

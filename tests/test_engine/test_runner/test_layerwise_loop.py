@@ -273,6 +273,17 @@ def test_wrapper_options_of_the_config_hold_for_the_layers(tmp_path):
     assert not torch.equal(start['backbone.conv1.weight'], end['backbone.conv1.weight'])
 
 
+@pytest.mark.gpu
+def test_layers_are_learned_in_mixed_precision(tmp_path):
+    cfg = config(tmp_path, 2)
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    runner, watch = train(cfg)
+    kinds = [type(one).__name__ for one in watch.wrappers]
+    assert kinds == ['AmpOptimWrapper'] * 3
+    assert all(0 < float(row['loss']) < 5 for row in watch.rows)
+    assert next(runner.model.parameters()).is_cuda
+
+
 def test_another_optimizer_can_be_given(tmp_path):
     wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.5))
     _, watch = train(config(tmp_path, optim_wrapper=wrapper))
