@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmlayerwise.engine.separation import ground_truth
-from mmlayerwise.separation import Taps, Trace
+from mmlayerwise.engine.separation import InferenceForward, MeasuringData, ground_truth
+from mmlayerwise.separation import InstanceSamples, SeparationMeter, Taps, Trace
 from mmlayerwise.separation.record import SeparationRecord
 from tests.test_engine.test_hooks.runs import log_of, runner_of, tiny_config
 
@@ -165,3 +165,68 @@ def test_a_recursive_pyramid_gives_one_entry_a_call():
     inner = [n for n, name in enumerate(names) if name.startswith('rfp_modules.0.layer1')]
     first, second = (names.index(name) for name in lateral)
     assert first < min(inner) < max(inner) < second
+
+
+def test_instances_of_coco_have_the_areas_that_are_annotated(data_root):
+    """Masks of a pipeline that halves the images, measured in a small network."""
+    from mmdet.datasets import CocoDataset
+    from mmdet.models import DetDataPreprocessor
+    from mmengine.dataset import pseudo_collate
+
+    dataset = CocoDataset(
+        data_root=str(data_root / 'coco_mini'),
+        ann_file='annotations/instances_val2017.json',
+        data_prefix=dict(img='val2017/'),
+        indices=6,
+        pipeline=[
+            dict(type='mmdet.LoadImageFromFile'),
+            dict(type='mmdet.Resize', scale_factor=0.5, keep_ratio=True),
+            dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
+            dict(type='mmdet.PackDetInputs'),
+        ],
+    )
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.data_preprocessor = DetDataPreprocessor(pad_size_divisor=32)
+            self.conv = torch.nn.Conv2d(3, 4, 3, stride=8, padding=1)
+
+        def forward(self, inputs, data_samples=None, mode='tensor'):
+            return torch.relu(self.conv(inputs))
+
+    model = Network()
+    data = MeasuringData(dataset, 2, pseudo_collate)
+    data.images = list(range(len(dataset)))
+    sampler = InstanceSamples(max_per_image=100)
+    pairs = []
+    for batch in data.batches(model):
+        for truth in batch.truths:
+            known = dataset.get_data_info(truth.image)['instances']
+            annotated = [one for one in known if not one['ignore_flag']]
+            found = sampler.candidates(truth, 0)
+            assert len(truth.masks) == len(annotated)
+            areas = truth.masks.flatten(1).sum(1) * 4.0
+            pairs += zip(areas.tolist(), [one['mask'] for one in annotated], strict=True)
+            visible = truth.masks.flatten(1).any(1)
+            # The sides of a halved image are rounded.
+            halved = areas[visible].sort().values.double()
+            assert torch.allclose(found.areas.sort().values, halved, rtol=0.01)
+    assert len(pairs) > 20
+    large = [(area, polygon_area(mask)) for area, mask in pairs if polygon_area(mask) > 32**2]
+    for area, expected in large:
+        assert area == pytest.approx(expected, rel=0.12)
+    meter = SeparationMeter(samples=sampler, classes=dataset.metainfo['classes'])
+    layer = meter.measure(model, data.batches(model), InferenceForward())['conv']
+    assert layer.dimension == 4
+    assert sum(count for _, count in layer.per_size.values()) == layer.num_samples
+
+
+def polygon_area(polygons):
+    """Area of an annotated mask, by the shoelace formula."""
+    total = 0.0
+    for polygon in polygons:
+        x, y = torch.tensor(polygon, dtype=torch.float64).view(-1, 2).T
+        total += float(abs((x * y.roll(-1) - y * x.roll(-1)).sum()) / 2)
+    return total
