@@ -65,8 +65,18 @@ def test_a_tiny_run_writes_times_ratios_and_memory(tmp_path):
     assert all(len(seconds) == 2 for seconds in timed['seconds'].values())
     assert result['memory']['points_mib'] == pytest.approx(2000 * 500 * 4 / 2**20)
     assert 0 <= result['memory']['extra_mib'] < 1024
-    assert result['environment']['command'].endswith(str(out))
+    assert timed['environment']['command'].endswith(str(out))
+    assert 'scikit-learn' in timed['environment']['versions']
     assert 'exact search' in done.stdout
+
+
+def test_a_part_run_again_leaves_the_other_as_it_was(benchmark, tmp_path):
+    out = tmp_path / 'neighbors.json'
+    benchmark.write(out, {'time': {'k': 1}, 'memory': {'k': 2}})
+    benchmark.write(out, {'memory': {'k': 3}})
+    result = json.loads(out.read_text())
+    assert (result['time'], result['memory']) == ({'k': 1}, {'k': 3})
+    assert result['limits']['extra_mib'] == 1024
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ OURS, OWN_PRODUCTS, ALL_PRODUCTS = (
 )
 FAISS = 'faiss IndexFlatL2'
 
+PARTS = ('time', 'memory')
+
 Run = Callable[[], object]
 
 
@@ -121,9 +123,11 @@ def measure_time(args: argparse.Namespace) -> dict:
     ours = typical[OURS]
     flops = 2 * args.num_points**2 * args.dimension
     return dict(
+        environment=describe_environment(),
         num_points=args.num_points,
         dimension=args.dimension,
         k=args.k,
+        max_memory_mib=args.memory,
         seconds=seconds,
         median_seconds=typical,
         search_to={name: ours / value for name, value in typical.items() if name != OURS},
@@ -139,7 +143,8 @@ def measure_memory(num: int, dimension: int, memory: int, k: int) -> dict:
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
     if done.returncode:
         raise UserError(f'The process that measures the memory failed:\n{done.stderr.strip()}')
-    return dict(num_points=num, dimension=dimension, k=k, **json.loads(done.stdout))
+    sizes = dict(num_points=num, dimension=dimension, k=k, max_memory_mib=memory // MEBIBYTE)
+    return dict(environment=describe_environment(), **sizes, **json.loads(done.stdout))
 
 
 def memory_child(args: argparse.Namespace) -> None:
@@ -163,8 +168,8 @@ def _peak_mib() -> float:
     raise UserError('This system does not tell the peak memory of a process (/proc/self/status).')
 
 
-def show(console: Console, timed: dict, memory: dict | None) -> None:
-    """Print the tables."""
+def show_time(console: Console, timed: dict) -> None:
+    """Print the table of the timing."""
     title = '{num_points:,} points of {dimension:,} dimensions, k = {k}'.format(**timed)
     table = Table('what', title=title)
     for heading in ('seconds (median)', 'fastest', 'search takes'):
@@ -178,12 +183,27 @@ def show(console: Console, timed: dict, memory: dict | None) -> None:
         median = timed['median_seconds'][name]
         table.add_row(name, f'{median:.3f}', f'{min(seconds):.3f}', cell)
     console.print(table)
-    if memory:
-        console.print(
-            '{num_points:,} points of {dimension:,} dimensions: {extra_mib:,.0f} MiB beside the '
-            'points ({points_mib:,.0f} MiB), {seconds:.0f} s'.format(**memory)
-            + f' (aim {LIMIT_MIB:,} MiB)'
-        )
+
+
+def show_memory(console: Console, memory: dict) -> None:
+    """Print what the memory run found."""
+    console.print(
+        '{num_points:,} points of {dimension:,} dimensions: {extra_mib:,.0f} MiB beside the '
+        'points ({points_mib:,.0f} MiB), {seconds:.0f} s'.format(**memory)
+        + f' (aim {LIMIT_MIB:,} MiB)'
+    )
+
+
+def write(path: Path, results: dict) -> None:
+    """Write the parts that were run; what an earlier run wrote of the other part stays."""
+    limits = dict(
+        search_to_products=LIMIT_TO_PRODUCTS, search_to_faiss=LIMIT_TO_FAISS, extra_mib=LIMIT_MIB
+    )
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    kept = {part: known[part] for part in PARTS if part in known}
+    with write_atomically(path) as temporary:
+        whole = dict(seed=SEED, limits=limits, **{**kept, **results})
+        temporary.write_text(json.dumps(whole, indent=2) + '\n')
 
 
 def parse_args() -> argparse.Namespace:
@@ -193,17 +213,26 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--num-points', type=int, default=20_000, help='points of the timing')
     parser.add_argument('--dimension', type=int, default=512, help='dimension of the timing')
-    parser.add_argument('--memory-points', type=int, default=60_000, help='0: no memory run')
+    parser.add_argument(
+        '--parts',
+        nargs='+',
+        choices=PARTS,
+        default=list(PARTS),
+        help='what to measure; with --out, a part that is left out keeps its numbers in the file',
+    )
+    parser.add_argument('--memory-points', type=int, default=60_000, help='points, memory run')
     parser.add_argument('--memory-dimension', type=int, default=3072, help='of the memory run')
     parser.add_argument('--k', type=int, default=1, help='neighbours')
     parser.add_argument('--memory', type=int, default=256, help='MiB given to the search')
-    parser.add_argument('--repeats', type=int, default=5, help='turns; the median is reported')
+    parser.add_argument('--repeats', type=int, default=3, help='turns; the median is reported')
     parser.add_argument('--threads', type=int, help='of torch and faiss; its own choice if absent')
     parser.add_argument('--device', default='cpu', help='of the timing: cpu or cuda')
     parser.add_argument('--out', type=Path, help='JSON file to write')
     parser.add_argument('--memory-child', action='store_true', help=argparse.SUPPRESS)
     args = parser.parse_args()
-    sizes = ('num_points', 'dimension', 'memory_dimension', 'k', 'memory', 'repeats')
+    sizes = (
+        'num_points', 'dimension', 'memory_points', 'memory_dimension', 'k', 'memory', 'repeats',
+    )  # fmt: skip
     for name in sizes:
         if getattr(args, name) < 1:
             raise UserError(f'--{name.replace("_", "-")} must be at least 1.')
@@ -224,29 +253,17 @@ def main() -> None:
         return
     # Wide enough for the table where the output goes to a file.
     console = Console(width=None if sys.stdout.isatty() else 120)
-    timed = measure_time(args)
-    memory = None
-    if args.memory_points:
+    results = {}
+    if 'time' in args.parts:
+        results['time'] = measure_time(args)
+        show_time(console, results['time'])
+    if 'memory' in args.parts:
+        sizes = args.memory_points, args.memory_dimension, args.memory * MEBIBYTE, args.k
         with console.status('measuring the memory in a fresh process'):
-            memory = measure_memory(
-                args.memory_points, args.memory_dimension, args.memory * MEBIBYTE, args.k
-            )
-    show(console, timed, memory)
+            results['memory'] = measure_memory(*sizes)
+        show_memory(console, results['memory'])
     if args.out:
-        result = dict(
-            environment=describe_environment(),
-            seed=SEED,
-            limits=dict(
-                search_to_products=LIMIT_TO_PRODUCTS,
-                search_to_faiss=LIMIT_TO_FAISS,
-                extra_mib=LIMIT_MIB,
-            ),
-            max_memory_mib=args.memory,
-            time=timed,
-            memory=memory,
-        )
-        with write_atomically(args.out) as temporary:
-            temporary.write_text(json.dumps(result, indent=2) + '\n')
+        write(args.out, results)
         console.print(f'Numbers written to {args.out}')
 
 
