@@ -32,6 +32,7 @@ DISABLED_VARIABLE = 'MMLAYERWISE_DISABLED_PLUGINS'
 # Modules of this package that implement hooks, as a plugin does.
 BUILT_INS = (
     'mmlayerwise.separation.neighbors',
+    'mmlayerwise.separation.indices',
     'mmlayerwise.separation.samples',
     'mmlayerwise.forward.layer_order',
     'mmlayerwise.visualization.renderers',

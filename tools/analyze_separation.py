@@ -108,6 +108,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'over its epochs',
     )
     parser.add_argument(
+        '--indices',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='further indices to measure, by the names under which plugins give them; they are '
+        'written into separation.json and shown in the report',
+    )
+    parser.add_argument(
         '--render',
         nargs='+',
         metavar='NAME',
@@ -144,6 +152,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             seed=args.seed,
             feature_memory=int(args.feature_memory * 2**20),
             distortion=args.distortion,
+            indices=args.indices,
             render=args.render or (['picture'] if args.out is None else ['picture', 'report']),
             run=args.run,
         )

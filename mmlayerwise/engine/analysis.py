@@ -17,6 +17,7 @@ from mmlayerwise.plugins import installed_plugins
 from mmlayerwise.separation import SeparationMeter
 from mmlayerwise.separation.choice import LayerPooling
 from mmlayerwise.separation.layers import LayerSelection
+from mmlayerwise.separation.observers import IndexObserver
 from mmlayerwise.separation.record import Measurement, SeparationRecord
 from mmlayerwise.separation.table import format_table
 from mmlayerwise.utils.errors import UserError
@@ -95,6 +96,7 @@ def analyze(
     layers: LayerSelection = 'stages',
     samples: str | dict = 'auto',
     pooling: LayerPooling | None = None,
+    indices: Sequence[str] = (),
     render: Sequence[str] = ('picture',),
     run: str | None = None,
     **options: Any,
@@ -108,6 +110,7 @@ def analyze(
         layers: See :class:`mmlayerwise.separation.SeparationMeter`.
         samples: Likewise.
         pooling: Likewise.
+        indices: Names of further indices, of plugins or built in.
         render: Names of the renderers: ``'picture'`` (``separation.png``), ``'report'`` (the
             interactive ``report.html``), or those of plugins.
         run: Work directory of the training run whose epochs the report shows, or its
@@ -120,9 +123,8 @@ def analyze(
 
     Raises:
         UserError: If the config has no validation data, or names, checkpoint, run or data are
-            wrong, a renderer is unknown, the report is asked for and plotly is not installed, or
-            the work directory
-            holds the record of a training run.
+            wrong, a renderer or index is unknown, the report is asked for and plotly is not
+            installed, or the work directory holds the record of a training run.
     """
     _keep_training_record(cfg)
     renderers = {one: installed_plugins().look_up('report_renderers', one) for one in render}
@@ -135,10 +137,14 @@ def analyze(
     meter = SeparationMeter(
         layers, samples, pooling=pooling, observers=[observer] if report else [], **options
     )
+    further = IndexObserver(indices)
+    if indices:
+        meter.observers.append(further)
     configuration = cfg.pretty_text if report else ''
     measured = MeasuredModel(cfg, checkpoint, meter.seed)
     measured.prepare(meter)
     profile = measured.measure(meter)
+    further.fill(profile)
     settings = dict(
         config=cfg.filename,
         checkpoint=checkpoint,

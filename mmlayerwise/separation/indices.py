@@ -5,6 +5,7 @@ nearest neighbour is a friend, the leave-one-out accuracy of the nearest neighbo
 index).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
@@ -13,6 +14,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor
 
+from mmlayerwise.plugins import hookimpl
 from mmlayerwise.separation.centers import class_centers
 from mmlayerwise.separation.errors import SeparationError
 from mmlayerwise.separation.neighbors import DEFAULT_MEMORY, Neighbors, nearest_neighbors
@@ -254,6 +256,12 @@ def center_separation_index(
     centers = class_centers(features, position, len(classes), max_memory)
     nearest = nearest_neighbors(centers, queries=features, max_memory=max_memory)
     return _mean(nearest.indices[:, 0] == position)
+
+
+@hookimpl
+def separation_indices() -> dict[str, Callable[..., float]]:
+    """Give the indices of this module that are one number a layer to the plugin manager."""
+    return {one.__name__: one for one in (separation_index, center_separation_index)}
 
 
 def wilson_interval(share: float, count: int, confidence: float = 0.95) -> tuple[float, float]:

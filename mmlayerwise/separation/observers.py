@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from mmlayerwise.plugins import installed_plugins
 from mmlayerwise.separation.distributed import gather_objects
+from mmlayerwise.separation.profile import SeparationProfile
 from mmlayerwise.separation.samples import Candidates, Extracted
 
 if TYPE_CHECKING:
@@ -74,6 +76,39 @@ class LayerKeeper(MeterObserver):
 
     def on_layer(self, layer: 'Layer', samples: Extracted, found: 'Separation') -> None:  # noqa: D102
         self.samples, self.found = samples, found
+
+
+class IndexObserver(MeterObserver):
+    """Measures layers by further indices: those that plugins give, and the built-in ones.
+
+    They see features and labels alone, so that they compare samples of one image too.
+
+    Args:
+        names: Names under the hook ``separation_indices``.
+
+    Raises:
+        UserError: If nobody gives one of them.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        plugins = installed_plugins()
+        self._indices = {name: plugins.look_up('separation_indices', name) for name in names}
+        self._values: dict[str, dict[str, float]] = {}
+
+    def on_selection(self, candidates: Sequence[Candidates], kept: Tensor) -> None:  # noqa: D102
+        self._values = {}
+
+    def on_layer(self, layer: 'Layer', samples: Extracted, found: 'Separation') -> None:  # noqa: D102
+        self._values[layer.name] = {
+            name: float(index(samples.features, samples.labels))
+            for name, index in self._indices.items()
+        }
+
+    def fill(self, profile: SeparationProfile) -> None:
+        """Write what all processes found into the profile of the same measurement."""
+        for values in gather_objects(self._values):
+            for name, found in values.items():
+                profile[name].indices = found
 
 
 def places_of(candidates: Sequence[Candidates], kept: Tensor) -> dict[int, Place]:

@@ -28,6 +28,7 @@ class LayerSeparation:
         level: Level of the feature pyramid that the layer belongs to, counted as its detector does;
             None for other layers.
         error: Why the layer could not be measured.
+        indices: Further indices by name, see :class:`.observers.IndexObserver`.
     """
 
     name: str
@@ -48,6 +49,7 @@ class LayerSeparation:
     error: str | None = None
     per_size: dict[str, tuple[float, int]] = field(default_factory=dict)
     level: int | None = None
+    indices: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass

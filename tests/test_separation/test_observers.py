@@ -1,9 +1,11 @@
+import pytest
 import torch
 from torch import nn
 
 from mmlayerwise.separation import SeparationMeter
 from mmlayerwise.separation.batches import as_batches
-from mmlayerwise.separation.observers import MeterObserver
+from mmlayerwise.separation.observers import IndexObserver, MeterObserver
+from mmlayerwise.utils.errors import UserError
 
 
 class Recording(MeterObserver):
@@ -55,3 +57,22 @@ def test_an_observer_is_shown_the_samples_of_every_layer_and_measurement():
     measured()
     assert len(observer.selections) == 2
     assert len(observer.layers) == 4
+
+
+def test_further_indices_are_measured_by_name():
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    inputs = torch.randn(30, 4, generator=torch.Generator().manual_seed(1))
+    observer = IndexObserver(['separation_index', 'center_separation_index'])
+    meter = SeparationMeter(['0', '2'], observers=[observer])
+    profile = meter.measure(
+        model, as_batches([(inputs, torch.arange(30) % 3)]), lambda net, x: net(x)
+    )
+    assert profile['0'].indices == {}
+    observer.fill(profile)
+    for layer in profile.layers:
+        assert layer.indices == {
+            'separation_index': layer.index,
+            'center_separation_index': layer.center,
+        }
+    with pytest.raises(UserError, match="'silhouette' is not among the separation_indices"):
+        IndexObserver(['silhouette'])

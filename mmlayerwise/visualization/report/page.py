@@ -190,6 +190,7 @@ def _parts(one: Any, layers: list[str]) -> list[str]:
                 f'{size} objects {index:.3f} ({count:,})'
                 for size, (index, count) in entry.per_size.items()
             ]
+            parts += [f'{index} {value:.3f}' for index, value in entry.indices.items()]
         texts.append(', '.join(parts))
     return texts
 

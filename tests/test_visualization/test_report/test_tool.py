@@ -31,7 +31,10 @@ def test_the_report_of_a_config(tmp_path):
     SeparationRecord({}, [measurement(e, [0.2, 0.3], names) for e in (1, 2)]).save(
         earlier / 'separation.json'
     )
-    run(CLASSIFICATION, '--out', out, '--run', earlier, '--max-samples', 40, *SMALL)
+    run(
+        CLASSIFICATION, '--out', out, '--run', earlier, '--max-samples', 40,
+        '--indices', 'center_separation_index', *SMALL,
+    )  # fmt: skip
     assert {path.name for path in out.iterdir()} >= {
         'report.html', 'separation.json', 'separation.png',
     }  # fmt: skip
@@ -42,6 +45,9 @@ def test_the_report_of_a_config(tmp_path):
     for layer in measured.layers:
         row = content['steps'][-1]['table'][content['layers'].index(layer.name)]
         assert row[0] == pytest.approx(layer.index, abs=1e-4)
+        assert layer.indices == {'center_separation_index': layer.center}
+        shown = content['steps'][-1]['parts'][content['layers'].index(layer.name)]
+        assert f'center_separation_index {layer.center:.3f}' in shown
         view = content['views'][layer.name]
         assert len(view['samples']) == 40
         for sample, neighbor, *_ in view['pairs']:
