@@ -132,7 +132,11 @@ def build_runner(cfg: Config, splits: Sequence[str] = ('train', 'val')) -> Runne
     if cfg.get('load_from'):
         model = _without_wrappers(runner.model)
         check_checkpoint(
-            cfg.load_from, model, resume=bool(cfg.get('resume')), whole_model='test' in splits
+            cfg.load_from,
+            model,
+            resume=bool(cfg.get('resume')),
+            whole_model='test' in splits,
+            prunes=any(type(hook).__name__ == 'SeparationPruningHook' for hook in runner.hooks),
         )
     return runner
 
