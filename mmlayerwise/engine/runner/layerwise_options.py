@@ -4,8 +4,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.model import is_model_wrapper
-from torch.nn.parallel import DistributedDataParallel
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from torch.utils.data import DataLoader
 
 from mmlayerwise.forward.errors import ForwardLearningError
@@ -62,10 +61,10 @@ def check_runner(runner: Any, loader: DataLoader) -> None:
     Raises:
         ForwardLearningError: If there is such a one.
     """
-    if is_model_wrapper(runner.model) and not isinstance(runner.model, DistributedDataParallel):
+    if is_model_wrapper(runner.model) and not isinstance(runner.model, MMDistributedDataParallel):
         raise ForwardLearningError(
-            'LayerwiseTrainLoop works with DistributedDataParallel, not with '
-            f'{type(runner.model).__name__}, which may keep the parameters in pieces.'
+            'LayerwiseTrainLoop works with MMDistributedDataParallel, not with '
+            f'{type(runner.model).__name__}, which wraps or keeps the parameters in pieces.'
         )
     sampler = getattr(loader.batch_sampler, 'sampler', loader.sampler)
     if type(sampler).__name__.startswith('Infinite'):
