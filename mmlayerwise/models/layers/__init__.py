@@ -1,18 +1,22 @@
 """Layers that several networks share."""
 
+from mmlayerwise.models.layers.biased_conv2d import BiasedConv2d
 from mmlayerwise.models.layers.k_max_pooling import HalvingKMaxPooling, k_max_pool
 from mmlayerwise.models.layers.locally_connected import LocallyConnected2d
 from mmlayerwise.models.layers.mish import Mish
 from mmlayerwise.models.layers.parallel import Parallel
 from mmlayerwise.models.layers.reorg import Reorg
+from mmlayerwise.models.layers.transposed_upsample import TransposedUpsample
 from mmlayerwise.models.layers.word_tree import WordTree
 
 __all__ = [
+    'BiasedConv2d',
     'HalvingKMaxPooling',
     'LocallyConnected2d',
     'Mish',
     'Parallel',
     'Reorg',
+    'TransposedUpsample',
     'WordTree',
     'k_max_pool',
 ]
