@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmlayerwise.separation.batches import Batch, Forward, as_batches, settle_forward
 from mmlayerwise.separation.choice import LayerPooling, choose_layers
 from mmlayerwise.separation.collection import Collection
-from mmlayerwise.separation.distributed import world
+from mmlayerwise.separation.distributed import raise_everywhere, world
 from mmlayerwise.separation.errors import SeparationError
 from mmlayerwise.separation.indices import Separation
 from mmlayerwise.separation.layers import Layer, LayerSelection, Trace
@@ -122,8 +122,16 @@ class SeparationMeter:
 
         Returns:
             The profile of the chosen layers.
+
+        Raises:
+            SeparationError: On every process, for data or layers that cannot be measured.
         """
-        collected = self._collect(model, batches, forward)
+        try:
+            collected, failure = self._collect(model, batches, forward), None
+        except SeparationError as error:
+            collected, failure = None, str(error)
+        # Before anything is exchanged: a process that stopped would leave the others waiting.
+        raise_everywhere(failure)
         device = next((p.device for p in model.parameters()), torch.device('cpu'))
         with torch.no_grad():
             return self._analyse(collected, device)

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -282,10 +284,20 @@ def _cases(rank=0, world=1):
     return results
 
 
+def _failure(rank):
+    """What a process says when only the second has a label that is no class."""
+    data = list(_labelled(2))[rank : rank + 1]
+    data[0].truths[4].label += 100 * rank
+    meter = SeparationMeter(classes=[str(n) for n in range(10)])
+    with pytest.raises(SeparationError) as failure:
+        meter.measure(network(), data, _forward)
+    return str(failure.value)
+
+
 def _process(rank, world, path):
     torch.set_num_threads(1)
     dist.init_process_group('gloo', init_method=f'file://{path}', rank=rank, world_size=world)
-    torch.save(_cases(rank, world), f'{path}-{rank}')
+    torch.save((_cases(rank, world), _failure(rank)), f'{path}-{rank}')
     dist.destroy_process_group()
 
 
@@ -306,7 +318,9 @@ def test_two_processes_give_exactly_the_index_of_one(tmp_path):
     expected = _cases()
     assert [case['layers'][0]['num_samples'] for case in expected] == [20, 100, 50]
     for rank in range(2):
-        assert torch.load(tmp_path / f'store-{rank}') == expected
+        found, failure = torch.load(tmp_path / f'store-{rank}')
+        assert found == expected
+        assert re.match(r'Label 10\d \(gt_label of image 54\) is none of the 10 classes', failure)
 
 
 def test_measuring_with_a_sampler_object():
