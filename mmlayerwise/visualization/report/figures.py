@@ -48,7 +48,7 @@ def layout(layers: Sequence[str], y_title: str, **more: object) -> Layout:
         plot_bgcolor='#fff',
         hoverdistance=60,  # fingers are broad
         hoverlabel=dict(align='left', namelength=0),
-        legend=dict(orientation='h', x=0, y=1.02, yanchor='bottom'),
+        legend=dict(orientation='h', x=0, y=1.02, yanchor='bottom', traceorder='normal'),
         xaxis=dict(axis, range=[-0.5, len(layers) - 0.5], tickangle=-60, tickfont=dict(size=11)),
         yaxis=dict(axis, title=dict(text=y_title)),
         **more,
@@ -94,6 +94,7 @@ def index_traces(one: Measurement, layers: Sequence[str]) -> list[Trace]:
             x=places,
             y=index,
             name='index',
+            legendrank=1,  # before the band and the line behind it
             mode='lines+markers',
             line=dict(color=BLUE, width=2.5),
             marker=dict(color=BLUE, size=7 if len(layers) <= 80 else 5),

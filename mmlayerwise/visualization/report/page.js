@@ -161,7 +161,8 @@
     const parts = data.steps[state.step].parts[state.layer];
     const view = data.views[name];
     const when = state.step === lastStep ? '' : ` Samples are those of ${data.steps[lastStep].name}.`;
-    find('layer-facts').textContent = facts + (parts ? ` ${parts[0].toUpperCase()}${parts.slice(1)}.` : '') + (view ? when : ' There are no samples to show for this layer.');
+    const capital = (text) => text && text[0].toUpperCase() + text.slice(1);
+    find('layer-facts').textContent = capital(facts) + (parts ? ` ${capital(parts)}.` : '') + (view ? when : ' There are no samples to show for this layer.');
     find('layer-section').querySelector('.columns').style.display = view ? '' : 'none';
     if (view) showView(view);
   }

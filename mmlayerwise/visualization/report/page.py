@@ -121,7 +121,9 @@ def payload(data: ReportData) -> dict[str, Any]:
         'samples': [[one.image, one.picture] for one in data.samples],
         'views': {name: _view(view) for name, view in data.views.items()},
         'configuration': data.configuration,
-        'settings': {name: str(value) for name, value in data.record.settings.items()},
+        'settings': {
+            name: str(value) for name, value in data.record.settings.items() if value is not None
+        },
         'environment': _flat(data.environment),
         'notes': notes,
     }

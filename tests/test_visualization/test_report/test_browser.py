@@ -105,7 +105,7 @@ def test_the_slider_moves_through_the_epochs_by_keyboard(opened):
     wait_for(browser, "document.getElementById('step-name').textContent === 'epoch 2'")
     wait_for(browser, "document.getElementById('index-chart').data[3].y[0] < 0.41")
     assert indices_shown(browser) == pytest.approx([value - 0.05 for value in last], abs=1e-3)
-    assert 'epoch 2: index' in text_of(browser, 'layer-facts')
+    assert 'Epoch 2: index' in text_of(browser, 'layer-facts')
     press(browser, 'step', webdriver.Keys.HOME)
     wait_for(browser, "document.getElementById('step-name').textContent === 'epoch 1'")
 
