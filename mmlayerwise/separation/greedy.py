@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from mmlayerwise.separation.neighbors import _full_precision
+from mmlayerwise.separation.point_set import PointSet
 
 Gain = Callable[[Tensor, Tensor], Tensor]
 """(rows (b,), columns (b, m)) -> what each column is worth as the row's neighbour, in [0, 1].
@@ -35,61 +36,10 @@ _BLOCK = 2**19
 _SETTLED = 16
 # A list is renewed when it leaves open more than this share of the candidates.
 _STALE = 1 / 8
-
-
-class PointSet:
-    """Samples seen through some features, with bounds of their distances from matrix products.
-
-    Args:
-        values: Scaled positions of the features, float32 or float64 of shape (num_samples, size).
-        groups: Integers of shape (num_samples,) or None: no neighbours within a group.
-    """
-
-    def __init__(self, values: Tensor, groups: Tensor | None) -> None:
-        self.values = values[:, :0]
-        self.groups = groups
-        self.centred = self.values.float()
-        self.norms = values.new_zeros(len(values), dtype=torch.float64)
-        self.add(values)
-
-    def add(self, values: Tensor) -> None:
-        """Append a feature's positions."""
-        # Products cancel less near the mean; distances are taken of the values as they are.
-        centred = (values.double() - values.double().mean(0)).float()
-        self.values = torch.cat([self.values, values], 1)
-        self.centred = torch.cat([self.centred, centred], 1)
-        self.norms = self.norms + centred.double().square().sum(1)
-
-    @property
-    def error(self) -> float:
-        """Bound c with |product - true squared distance| <= c (|x|^2 + |y|^2), all roundings in."""
-        return 1.05 * (self.centred.shape[1] + 16) * torch.finfo(torch.float32).eps / 2
-
-    def lower_bounds(self, rows: Tensor) -> Tensor:
-        """Lower bounds of the squared distances *less the row's own norm*: float32 (rows, samples).
-
-        Infinite for the row itself and its group.
-        """
-        norms = (self.norms * (1 - self.error)).float()
-        bound = torch.addmm(norms, self.centred[rows], self.centred.T, alpha=-2)
-        bound[torch.arange(len(rows), device=rows.device), rows] = torch.inf
-        if self.groups is not None:
-            bound.masked_fill_(self.groups[rows, None] == self.groups, torch.inf)
-        return bound
-
-    def row_norms(self, rows: Tensor) -> Tensor:
-        """What :meth:`lower_bounds` leaves out, as a lower bound: float64 (rows, 1)."""
-        # The last terms cover what underflows in float32.
-        return self.norms[rows, None] * (1 - self.error) - self.values.shape[1] * 2.0**-120
-
-    def distances(self, rows: Tensor, columns: Tensor, dtype: torch.dtype) -> Tensor:
-        """Squared distances, differences in ``dtype``, sums in float64: (rows, columns)."""
-        others, own = self.values[columns].to(dtype), self.values[rows, None].to(dtype)
-        distance = (others - own).square_().sum(2, dtype=torch.float64)
-        excluded = columns == rows[:, None]
-        if self.groups is not None:
-            excluded |= self.groups[columns] == self.groups[rows, None]
-        return distance.masked_fill_(excluded, torch.inf)
+# Nearest listed points that may settle a row without a look at the others.
+_LEADERS = 3
+# Above this share of unsettled candidates all of a row's are looked at together.
+_CROWDED = 1 / 4
 
 
 class GreedySearch:
@@ -101,15 +51,22 @@ class GreedySearch:
         groups: Integers of shape (num_samples,): samples of one group are no neighbours. Every
             sample must have one outside its group.
         max_memory: Bytes for lists and blocks beside three copies of the features.
+        binary: Whether gains are 0 or 1, which saves passes over the blocks.
     """
 
     def __init__(
-        self, features: Tensor, gain: Gain, groups: Tensor | None, max_memory: int
+        self,
+        features: Tensor,
+        gain: Gain,
+        groups: Tensor | None,
+        max_memory: int,
+        binary: bool = False,
     ) -> None:
         self.features = features.reshape(*features.shape[:2], -1)
         self.gain = gain
         self.groups = groups
         self.max_memory = max_memory
+        self.binary = binary
         self.device = features.device
         self.num_samples, self.num_features, self.positions = self.features.shape
         small = features.is_floating_point() and features.dtype.itemsize <= 4
@@ -243,50 +200,92 @@ class GreedySearch:
 
     def _screen_all(self) -> tuple[Tensor, Tensor, Tensor]:
         """Sum of certain gains and upper bound of each candidate; which pairs stay open."""
-        certain = self.base.new_zeros(len(self.pool))
-        bound = torch.zeros_like(certain)
-        open_pairs = torch.empty(
-            (self.num_samples, len(self.pool)), dtype=torch.bool, device=self.device
-        )
-
-        def count(rows: slice | Tensor, screened: tuple[Tensor, Tensor, Tensor]) -> None:
-            low, high, is_open = screened
-            certain.add_(low.masked_fill(is_open, 0).sum(0, dtype=torch.float64))
-            bound.add_(high.sum(0, dtype=torch.float64))
-            open_pairs[rows] = is_open
-
-        stale_rows = []
+        dtype = torch.float32 if self.binary else torch.float64
+        shape = (self.num_samples, len(self.pool))
+        low = torch.empty(shape, dtype=dtype, device=self.device)
+        high, unsettled = torch.empty_like(low), torch.empty_like(low, dtype=torch.bool)
         everyone = torch.arange(self.num_samples, device=self.device)
-        for rows in self._row_slices():
-            screened = self._screen(rows)
-            stale = screened[2].sum(1) > _STALE * len(self.pool)
-            if stale.any():
-                stale_rows.append(everyone[rows][stale])
-                rows, screened = everyone[rows][~stale], tuple(part[~stale] for part in screened)
-            count(rows, screened)
-        if stale_rows:
-            stale_rows = torch.cat(stale_rows)
-            self._renew(stale_rows)
-            step = max(1, _BLOCK // (self.length * len(self.pool)))
-            for rows in stale_rows.split(step):
-                count(rows, self._screen(rows))
-        return certain, bound, open_pairs
+        for rows in everyone.split(max(1, _BLOCK // (_LEADERS * len(self.pool)))):
+            gain, settled = self._settle_by_nearest(rows)
+            low[rows] = high[rows] = gain[:, None].to(dtype)
+            unsettled[rows] = ~settled
+        crowded = unsettled.sum(1) > _CROWDED * len(self.pool)
+        self._screen_rows(everyone[crowded], low, high)
+        pairs = (unsettled & ~crowded[:, None]).nonzero()
+        for part in pairs.split(max(1, _BLOCK // self.length)):
+            rows, slots = part.unbind(1)
+            low[rows, slots], high[rows, slots] = self._screen(rows, slots)
+        stale = (low != high).sum(1) > _STALE * len(self.pool)
+        if stale.any():
+            self._renew(everyone[stale])
+            self._screen_rows(everyone[stale], low, high)
+        is_open = low != high
+        bound = high.sum(0, dtype=torch.float64)
+        return low.masked_fill_(is_open, 0).sum(0, dtype=torch.float64), bound, is_open
 
-    def _screen(self, rows: slice | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Lowest and highest gain the neighbour can have, and where these differ: (rows, pool)."""
-        value = self._distances(rows, slice(None)) + self.base[rows].float()[:, :, None]
-        smallest = value.amin(1)
-        if isinstance(rows, slice):
-            rows = torch.arange(rows.start, rows.stop, device=self.device)
-        gain = self.gain(rows, self.listed[rows])[:, :, None]
-        near = value <= (smallest * (1 + 3 * self.error) + 4 * self.tiny)[:, None]
-        # Of the values' own type: where() is then a single pass.
-        low = torch.where(near, gain, gain.new_tensor(2)).amin(1)
-        high = torch.where(near, gain, gain.new_tensor(-1)).amax(1)
-        outside = smallest.double() * (1 + 2 * self.error) + self.tiny >= self.reach[rows, None]
-        low.masked_fill_(outside, 0)
-        high.masked_fill_(outside, 1)
-        return low, high, low != high
+    def _settle_by_nearest(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Gain of each row's nearest listed points, and for which candidates that is certain.
+
+        A candidate moves the nearest points away, to u at most. Points that were farther than u
+        before are no neighbours; if all that were nearer have the same gain, it is settled.
+
+        Returns:
+            Gains of shape (rows,) and bool of shape (rows, pool).
+        """
+        base = self.base[rows]
+        gain = self.gain(rows, self.listed[rows])
+        nearest = base.argmin(1, keepdim=True)
+        own = gain.gather(1, nearest)
+        others = base.masked_fill(gain == own, torch.inf).amin(1)
+        edge = torch.minimum(others * (1 - 2 * self.error), self.reach[rows])
+        count = min(_LEADERS, self.length)
+        leaders = base.masked_fill(gain != own, torch.inf).topk(count, largest=False).indices
+        if self.cached:
+            value = self.distances[rows[:, None], leaders]
+        else:
+            listed = self.listed[rows].gather(1, leaders)
+            value = squared_distances(self.points, rows, listed).float()
+        value += base.gather(1, leaders).float()[:, :, None]
+        limit = value.amin(1).double() * (1 + 3 * self.error) + 4 * self.tiny
+        return own[:, 0], limit < edge[:, None]
+
+    def _screen_rows(self, rows: Tensor, low: Tensor, high: Tensor) -> None:
+        """Screen all candidates of some rows."""
+        for part in rows.split(max(1, _BLOCK // (self.length * len(self.pool)))):
+            low[part], high[part] = self._screen(part)
+
+    def _screen(self, rows: Tensor, slots: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Lowest and highest gain the neighbour can have.
+
+        Args:
+            rows: Samples.
+            slots: One candidate of each row; None: all candidates.
+
+        Returns:
+            Two tensors of shape (rows, pool), or (rows,) with ``slots``.
+        """
+        gain, base = self.gain(rows, self.listed[rows]), self.base[rows].float()
+        if slots is None:
+            gain, base = gain[:, :, None], base[:, :, None]
+            distance = self._distances(rows, slice(None))
+        elif self.cached:
+            distance = self.distances[rows, :, slots]
+        else:
+            own = self.points[rows, :, slots]
+            others = self.points[self.listed[rows], :, slots[:, None]]
+            distance = (others - own[:, None]).square_().sum(2).float()
+        if self.binary:
+            low, high, smallest = _friend_or_not(distance, base, gain, self.error, self.tiny)
+        else:
+            value = distance + base
+            smallest = value.amin(1)
+            near = value <= (smallest * (1 + 3 * self.error) + 4 * self.tiny).unsqueeze(1)
+            # Of the values' own type: where() is then a single pass.
+            low = torch.where(near, gain, gain.new_tensor(2)).amin(1)
+            high = torch.where(near, gain, gain.new_tensor(-1)).amax(1)
+        reach = self.reach[rows] if slots is not None else self.reach[rows, None]
+        outside = smallest.double() * (1 + 2 * self.error) + self.tiny >= reach
+        return low.masked_fill_(outside, 0), high.masked_fill_(outside, 1)
 
     def _limit(self, rows: Tensor, slots: Tensor) -> Tensor:
         """Upper bound of the smallest distance of every row in the worst of some candidates."""
@@ -354,6 +353,17 @@ class GreedySearch:
                 gains[start + part] = self.gain(some[part], columns.gather(1, first)).double()
             start += len(some)
         return gains
+
+
+def _friend_or_not(
+    distance: Tensor, base: Tensor, gain: Tensor, error: float, tiny: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Lowest and highest gain of the nearest points where gains are 0 or 1, and their distance."""
+    friend = (distance + base.masked_fill(gain == 0, torch.inf)).amin(1)
+    enemy = (distance + base.masked_fill(gain != 0, torch.inf)).amin(1)
+    smallest = torch.minimum(friend, enemy)
+    limit = smallest * (1 + 3 * error) + 4 * tiny
+    return (enemy > limit).float(), (friend <= limit).float(), smallest
 
 
 def like_parts(counts: Tensor, width: int) -> list[Tensor]:

@@ -89,7 +89,7 @@ def rank_features(
     def gain(rows: Tensor, columns: Tensor) -> Tensor:
         return (labels[columns] == labels[rows, None]).float()
 
-    return _rank(features, gain, max_features, shortlist, groups, max_memory, progress)
+    return _rank(features, gain, max_features, shortlist, groups, max_memory, progress, binary=True)
 
 
 def rank_features_by_smoothness(
@@ -149,6 +149,7 @@ def _rank(
     groups: Tensor | None,
     max_memory: int,
     progress: Progress | None,
+    binary: bool = False,
 ) -> FeatureRanking:
     features = torch.as_tensor(features).detach()
     for name, count in (('max_features', max_features), ('shortlist', shortlist)):
@@ -159,7 +160,7 @@ def _rank(
     num_features = features.shape[1]
     total = min(num_features, max_features or num_features)
     width = min(num_features, shortlist or num_features)
-    search = GreedySearch(features, gain, groups, max_memory)
+    search = GreedySearch(features, gain, groups, max_memory, binary)
     alone = search.alone()
     first, *rest = alone.argsort(descending=True, stable=True).tolist()
     order, indices = [first], [float(alone[first])]
