@@ -18,7 +18,7 @@ from mmlayerwise.engine.measured_model import (
     use_data_of,
     use_training_data,
 )
-from mmlayerwise.separation import SeparationMeter, nearest_neighbors
+from mmlayerwise.separation import LayerSeparation, SeparationMeter, nearest_neighbors
 from mmlayerwise.separation.observers import LayerKeeper
 from mmlayerwise.separation.transfer import (
     BackboneSeparation,
@@ -144,8 +144,15 @@ def _measure(
     return BackboneSeparation(candidate.name, name, entry.dimension, found.chance, hits, cross_hits)
 
 
-def _measure_split(candidate, out, target, keeper, options, training=False):  # noqa: ANN001, ANN202
-    """Measure a network on validation or training data; return layer and its entry."""
+def _measure_split(
+    candidate: Candidate,
+    out: str | os.PathLike,
+    target: Config | None,
+    keeper: LayerKeeper,
+    options: dict,
+    training: bool = False,
+) -> tuple[str, LayerSeparation]:
+    """Measure a network on validation or training data; return the layer's name and entry."""
     cfg = candidate.load()
     cfg.work_dir = str(out)
     if target is not None:

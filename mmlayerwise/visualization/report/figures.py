@@ -158,7 +158,7 @@ def index_layout(measurements: Sequence[Measurement], layers: Sequence[str]) -> 
         for one in measurements
         for entry in _entries(one, layers)
         if entry is not None
-        for value in (*entry.interval, entry.chance)
+        for value in (*entry.interval, entry.chance, *(size[0] for size in entry.per_size.values()))
     ]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     margin = 0.06 * max(high - low, 0.1)
