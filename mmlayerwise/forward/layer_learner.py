@@ -157,10 +157,11 @@ def layer_separation_index(
     chosen = _distinct(
         Extracted(features[kept], labels[kept], ids[kept], None if cells is None else cells[kept])
     )
+    device = next(model.parameters()).device
     found = measure(
-        chosen.features,
-        chosen.labels,
-        groups=chosen.images if sampler.exclude_same_image else None,
+        chosen.features.to(device),
+        chosen.labels.to(device),
+        groups=chosen.images.to(device) if sampler.exclude_same_image else None,
         max_memory=max_memory,
         backend=backend,
         layer=layer.name,
