@@ -205,10 +205,12 @@ class BlockSearch:
         step = self.plan.tile
         for number, members in enumerate(hits[:, 1].split(counts)):
             start, stop = number * size, min((number + 1) * size, total)
+            # The few points change places with the many queries, which need no copy then.
+            point = self._as_queries(self.points.rows(start, stop)) if len(members) else None
             for row in members.split(step):
                 block = rows[row]
-                query = self._as_queries(self.queries.take(block))
-                close = self._bounds(query, block, start, stop) <= reach[row, None]
+                bound = self._bounds(self.queries.take(block), block, start, stop, point)
+                close = bound <= reach[row, None]
                 found[row] += close.sum(1)
                 close &= (found[row] <= self.plan.limit)[:, None]
                 row_hit, column = close.nonzero(as_tuple=True)
@@ -248,16 +250,20 @@ class BlockSearch:
     def _as_queries(self, rows: Tensor) -> Tensor:
         return as_queries(rows, self.points.cloud.dimension)
 
-    def _bounds(self, query: Tensor, rows: Tensor, start: int, stop: int) -> Tensor:
+    def _bounds(
+        self, query: Tensor, rows: Tensor, start: int, stop: int, point: Tensor | None = None
+    ) -> Tensor:
         """Lower bounds of squared distances; infinity for pairs that are not admitted.
 
         Args:
-            query: The queries, made ready by :func:`as_queries`.
+            query: The queries, made ready by :func:`as_queries`; or as they are, with the points
+                made ready instead.
             rows: Their numbers.
             start: First of the points.
             stop: Behind the last one.
+            point: These points, if they are made ready.
         """
-        point = self.points.rows(start, stop)
+        point = self.points.rows(start, stop) if point is None else point
         shape = len(query), stop - start
         bound = self.buffer[: shape[0] * shape[1]].view(shape)
         torch.mm(query, point.T, out=bound)
