@@ -7,7 +7,8 @@ The built-in rule, given through the plugin hook ``layer_order`` like anyone's:
 - A module that branches inside, so that not all of its input passes through each of its parts (a
   residual block, an Inception module, squeeze and excitation), is one layer and not cut; so is
   every module of the same class, with a shortcut or without. Backbone, neck and heads themselves
-  are always taken apart, and so is a module that takes or returns several maps.
+  are always taken apart, and so is a module that takes or returns several maps (other than a map
+  and its normalised copy).
 - Layers come in the order in which the forward pass ends them.
 - A module that runs several times in a pass, such as a head that the levels of a pyramid share, is
   one layer, read at its first run.
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.autograd.graph import Node
 
 from mmlayerwise.forward.errors import ForwardLearningError
 from mmlayerwise.forward.layer_graph import LayerGraph
@@ -122,6 +124,12 @@ class _Units:
     def __init__(self, graph: LayerGraph) -> None:
         self.graph = graph
         self.layers = {chain.layer for chain in graph.trace.chains}
+        # Where what a layer computed begins: not between a tensor and its normalised copy.
+        self.ends = {
+            node
+            for chain in graph.trace.chains
+            for node in graph.outputs(chain.layer, chain.number)
+        }
         self.with_layers = {
             layer[:end] for layer in self.layers for end in [0, *_dots(layer), len(layer)]
         }
@@ -158,11 +166,21 @@ class _Units:
             nn.ModuleList.forward,
         ):
             return False
-        return len(self.graph.inputs(name)) == 1 and self.graph.returns_one_tensor(name)
+        return self._source(name) is not None and self.graph.returns_one_tensor(name)
+
+    def _source(self, name: str) -> Node | None:
+        """What a module is given: one tensor, or one tensor with a normalised copy of it."""
+        given = self.graph.inputs(name)
+        reached = {one: self.graph.ancestors([one]) for one in given}
+        for source in given:
+            between = set().union(*reached.values()) - reached[source]
+            if all(source in found for found in reached.values()) and not between & self.ends:
+                return source
+        return None
 
     def _branches(self, name: str) -> bool:
         """Whether some of the input reaches the output past one of the module's parts."""
-        source, target = self.graph.inputs(name)[0], self.graph.outputs(name)[0]
+        source, target = self._source(name), self.graph.outputs(name)[0]
         return any(
             not self.graph.passes_through(source, target, self.graph.outputs(part))
             for part in self._parts(name)

@@ -244,3 +244,22 @@ def test_a_unet_goes_down_and_up_by_single_convolutions():
     assert len(layers) == 3 * 2 + 2 * 3
     # The skip connection reads the second convolution at full size.
     assert layers[1].output.shape == (1, 4, 16, 16)
+
+
+def test_transformers_go_by_attention_and_feed_forward_blocks():
+    pytest.importorskip('mmseg')
+    from mmengine.registry import init_default_scope
+
+    init_default_scope('mmseg')
+    model = MODELS.build(
+        dict(
+            type='mmseg.MixVisionTransformer', embed_dims=8, num_layers=(1, 1), num_heads=(1, 2),
+            num_stages=2, patch_sizes=(7, 3), strides=(4, 2), sr_ratios=(2, 1), out_indices=(0, 1),
+        )
+    )  # fmt: skip
+    names = names_of(model, (1, 3, 32, 32))
+    assert names == [
+        f'layers.{stage}.{part}'
+        for stage in range(2)
+        for part in ('0.projection', '1.0.attn', '1.0.ffn')
+    ]
