@@ -68,7 +68,7 @@ def _how(summary: dict[str, Any]) -> str:
     parts = [
         f'{count:,} training samples' if count else 'all training samples',
         f'{settings["test_subset"]:,} test samples' if settings['test_subset'] else 'all test data',
-        f'{settings["epochs"]} epochs of backpropagation',
+        f'{_epochs(settings["epochs"])} of backpropagation',
     ]
     for key, text in (
         ('batch_size', 'batches of {}'),
@@ -83,7 +83,11 @@ def _how(summary: dict[str, Any]) -> str:
     if settings['linear_head']:
         parts.append('one fully connected layer')
     if any(row['method'].startswith(('forward', 'layer_wise')) for row in summary['rows']):
-        parts.append(f'at most {settings["forward_epochs"]} epochs for a layer that learns forward')
+        epochs = _epochs(settings['forward_epochs'])
+        parts.append(
+            f'at most {epochs} for a layer that learns forward, in batches of '
+            f'{settings["forward_batch_size"]} with the {settings["forward_loss"]} loss'
+        )
     time = (
         'Time is that of the processor for training, validation apart.'
         if summary['clock'] == 'processor'
@@ -98,6 +102,10 @@ def _how(summary: dict[str, Any]) -> str:
         "deviation over seeds; the difference is paired by seed, its interval Student's t, not "
         f'corrected for the number of rows. {time} {where}; {made_by}.'
     )
+
+
+def _epochs(number: int) -> str:
+    return f'{number} epoch{"s" * (number != 1)}'
 
 
 def _line(cells: list[str]) -> str:

@@ -59,6 +59,8 @@ def _forward(num_layers: int | str, freeze: bool) -> Change:
             type='mmlayerwise.LayerwiseTrainLoop',
             num_forward_layers=num_layers,
             freeze=freeze,
+            batch_size=settings.forward_batch_size,
+            loss=dict(type=f'mmlayerwise.{settings.forward_loss.title()}TripletLoss'),
             num_samples=min(settings.subset or MOST_SAMPLES, settings.forward_samples),
             seed=cfg.randomness.seed,
             stop=dict(type='mmlayerwise.SeparationStopRule', max_epochs=settings.forward_epochs),

@@ -85,7 +85,8 @@ def load_run(path: Path, settings: Settings | None = None) -> dict[str, Any]:
         result = json.loads(path.read_text(encoding='utf-8'))
         if result['format'] != FORMAT or result['version'] != VERSION:
             raise KeyError('format')
-        found = result['settings']
+        # What was added later had its default.
+        found = result['settings'] = {**Settings().to_dict(), **result['settings']}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f'{path} is no result of a run ({type(error).__name__}: {error}); remove it or choose '

@@ -7,6 +7,8 @@ from mmlayerwise.reproduction.tables import Table, find_table
 from mmlayerwise.utils.errors import UserError
 
 DEVICES = ('cpu', 'cuda')
+LOSSES = ('hinge', 'soft', 'raw')
+CHOICES = {'device': DEVICES, 'forward_loss': LOSSES}
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Settings:
         learning_rate: Of backpropagation; None as the config has it.
         linear_head: Whether one fully connected layer replaces several.
         forward_epochs: At most so many for a layer that learns forward.
+        forward_batch_size: Images of a class-balanced batch while layers learn forward.
+        forward_loss: Their loss: ``'hinge'``, ``'soft'``, or ``'raw'``, the lectures'.
         forward_samples: Training samples on which its separation index is measured, at most.
         val_interval: Validate and measure the separation after every so many epochs.
         device: ``'cpu'`` or ``'cuda'``.
@@ -39,6 +43,8 @@ class Settings:
     learning_rate: float | None = None
     linear_head: bool = False
     forward_epochs: int = 30
+    forward_batch_size: int = 250
+    forward_loss: str = 'hinge'
     forward_samples: int = 2000
     val_interval: int = 5
     device: str = 'cpu'
@@ -46,9 +52,12 @@ class Settings:
     def __post_init__(self) -> None:
         for one in fields(self):
             value = getattr(self, one.name)
-            if one.name == 'device':
-                if value not in DEVICES:
-                    raise UserError(f'device must be one of {", ".join(DEVICES)}, not {value!r}')
+            if one.name in CHOICES:
+                choices = CHOICES[one.name]
+                if value not in choices:
+                    raise UserError(
+                        f'{one.name} must be one of {", ".join(choices)}, not {value!r}'
+                    )
             elif value is not None and one.type is not bool and not value > 0:
                 raise UserError(f'{one.name} must be positive, but is {value}')
 
@@ -122,6 +131,15 @@ _REDUCED_IMAGES = Settings(
     linear_head=True,
     val_interval=2,
 )
+_REDUCED_FORWARD = replace(
+    _REDUCED_IMAGES,
+    subset=1500,
+    val_interval=3,
+    forward_epochs=4,
+    forward_batch_size=50,
+    forward_loss='raw',
+    forward_samples=1000,
+)
 PRESETS: dict[str, dict[str, _Preset]] = {
     # One core needs less than an hour for a table.
     'reduced': {
@@ -129,12 +147,10 @@ PRESETS: dict[str, dict[str, _Preset]] = {
             _REDUCED_IMAGES, rows={'models': ('vgg16',), 'datasets': ('cifar10',)}
         ),
         'forward-layers': _Preset(
-            replace(_REDUCED_IMAGES, subset=2000, forward_epochs=2, forward_samples=1000),
-            rows={'methods': tuple(map(forward_method, (0, 1, 2, 4, 6, 13)))},
+            _REDUCED_FORWARD, rows={'methods': tuple(map(forward_method, (0, 1, 2, 4, 13)))}
         ),
         'layer-wise': _Preset(
-            replace(_REDUCED_IMAGES, subset=2000, forward_epochs=2, forward_samples=1000),
-            rows={'models': ('vgg11',), 'datasets': ('cifar10',)},
+            _REDUCED_FORWARD, rows={'models': ('vgg11',), 'datasets': ('cifar10',)}
         ),
         'text': _Preset(
             Settings(
@@ -145,7 +161,8 @@ PRESETS: dict[str, dict[str, _Preset]] = {
                 text_length=256,
                 width=0.25,
                 linear_head=True,
-                forward_epochs=2,
+                forward_epochs=4,
+                forward_batch_size=50,
                 forward_samples=1000,
                 val_interval=2,
             ),

@@ -37,6 +37,7 @@ class Difference:
         low: Lower end of the interval; None of a single pair.
         high: Upper end.
         count: Number of pairs.
+        p_value: Two-sided, of no difference; None of a single pair or without any spread.
         confidence: Of the interval.
     """
 
@@ -44,6 +45,7 @@ class Difference:
     low: float | None
     high: float | None
     count: int
+    p_value: float | None
     confidence: float = CONFIDENCE
 
     def to_dict(self) -> dict:
@@ -83,7 +85,8 @@ def paired_difference(
         raise ValueError(f'need pairs of numbers, got {np.shape(values)} and {np.shape(baseline)}')
     mean, count = float(differences.mean()), len(differences)
     if count == 1:
-        return Difference(mean, None, None, 1, confidence)
+        return Difference(mean, None, None, 1, None, confidence)
     error = differences.std(ddof=1) / count**0.5
     half = float(stats.t.ppf((1 + confidence) / 2, count - 1) * error)
-    return Difference(mean, mean - half, mean + half, count, confidence)
+    p_value = float(2 * stats.t.sf(abs(mean) / error, count - 1)) if error else None
+    return Difference(mean, mean - half, mean + half, count, p_value, confidence)

@@ -32,7 +32,7 @@ def test_times_of_the_lectures_have_columns_where_there_are_any():
     assert lines[0].endswith('| lectures: time, min:s | lectures: time / backpropagation |')
     assert lines[2].endswith('| 144:16 | - |')
     assert lines[3].endswith('| 114:05 | 0.79 |')
-    assert '30 epochs for a layer that learns forward' in '\n'.join(lines)
+    assert '30 epochs for a layer that learns forward, in batches of 250' in '\n'.join(lines)
 
 
 def test_one_seed_has_neither_deviation_nor_interval():

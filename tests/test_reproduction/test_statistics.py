@@ -38,13 +38,20 @@ def test_the_interval_is_that_of_scipy(pairs, confidence):
     differences = [one - other for one, other in pairs]
     assert found.low <= found.mean <= found.high
     if np.std(differences) > 1e-6:
-        low, high = stats.ttest_rel(values, baseline).confidence_interval(confidence)
+        test = stats.ttest_rel(values, baseline)
+        low, high = test.confidence_interval(confidence)
         assert (found.low, found.high) == pytest.approx((low, high), abs=1e-6)
+        assert found.p_value == pytest.approx(test.pvalue, abs=1e-9)
 
 
 def test_one_pair_has_no_interval():
     found = paired_difference([2.0], [1.5])
-    assert (found.mean, found.low, found.high) == (0.5, None, None)
+    assert (found.mean, found.low, found.high, found.p_value) == (0.5, None, None, None)
+
+
+def test_differences_without_spread_have_no_p_value():
+    found = paired_difference([2.0, 3.0], [1.0, 2.0])
+    assert (found.low, found.high, found.p_value) == (1.0, 1.0, None)
 
 
 @pytest.mark.parametrize(('values', 'baseline'), [([], []), ([1.0, 2.0], [1.0, 2.0, 3.0])])

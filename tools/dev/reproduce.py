@@ -12,7 +12,7 @@ from pathlib import Path
 
 import mmlayerwise  # noqa: F401  (supplies the operators before a toolbox is imported)
 from mmlayerwise.reproduction.reproduce import reproduce
-from mmlayerwise.reproduction.settings import DEVICES, PRESETS, Settings, preset_plan
+from mmlayerwise.reproduction.settings import DEVICES, LOSSES, PRESETS, Settings, preset_plan
 from mmlayerwise.reproduction.tables import TABLES
 from mmlayerwise.utils.errors import report_errors
 
@@ -67,6 +67,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     size.add_argument(
         '--forward-epochs', type=int, metavar='E', help='at most so many for a layer forward'
     )
+    size.add_argument(
+        '--forward-batch-size', type=int, metavar='N', help='samples of a batch of such a layer'
+    )
+    size.add_argument('--forward-loss', choices=LOSSES, help="its loss; raw is the lectures'")
     size.add_argument(
         '--forward-samples', type=int, metavar='N', help='to measure the separation of a layer on'
     )
