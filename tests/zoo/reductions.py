@@ -32,6 +32,34 @@ class Reduction:
 
 # Hard negative mining would leave out the coarse levels, which match no digit.
 _ALL_NEGATIVES = 1000
+# In every EfficientDet the smallest backbone and thin branches. Each level has normalisations of
+# its own for the boxes and needs positive anchors.
+_EFFICIENTDETS = {
+    f'efficientdet-{name}_coco': Reduction(
+        channel_divisor=1,
+        deltas={
+            'data_preprocessor.pad_size_divisor': 32,
+            'backbone.arch': 'b0',
+            'neck.in_channels': [40, 112, 320],
+            'neck.out_channels': 16,
+            'neck.num_cells': 2,
+            'bbox_head.in_channels': 16,
+            'bbox_head.stacked_convs': 1,
+            'train_cfg.assigner.pos_iou_thr': 0.001,
+            'train_cfg.assigner.neg_iou_thr': 0.001,
+        },
+    )
+    for name in (
+        'd0_effb0_bifpn_8xb16-crop512-300e',
+        'd1_effb1_bifpn_8xb16-crop640-300e',
+        'd2_effb2_bifpn_8xb16-crop768-300e',
+        'd3_effb3_bifpn_8xb16-crop896-300e',
+        'd4_effb4_bifpn_8xb16-crop1024-300e',
+        'd5_effb5_bifpn_8xb16-crop1280-300e',
+        'd6_effb6_bifpn_8xb16-crop1280-300e',
+        'd7_effb6_bifpn_8xb16-crop1536-600e',
+    )
+}
 
 REDUCTIONS: dict[str, Reduction] = {
     # Windows of 16, 32, 64 and 128 pixels go to the four levels.
@@ -150,6 +178,24 @@ REDUCTIONS: dict[str, Reduction] = {
     'yolox_s_8xb8-300e_coco': Reduction(boxes_leave_the_image=True, learning_rate=1e-3),
     'yolact_r101_1xb8-55e_coco': Reduction(
         deltas={'train_cfg.neg_pos_ratio': _ALL_NEGATIVES},
+    ),
+    **_EFFICIENTDETS,
+    # Three stages, as five would enlarge small images by a margin of 92 pixels.
+    **dict.fromkeys(
+        ['unet-classic_1xb1-40k_isbi-em-572x572', 'unet-classic_1xb2-40k_camvid-540x540'],
+        Reduction(
+            image_size=48,
+            channel_divisor=1,
+            deltas={
+                'mirror_in_training': True,
+                'backbone.in_channels': 3,
+                'backbone.base_channels': 8,
+                'backbone.num_stages': 3,
+                'decode_head.in_channels': 8,
+                'test_cfg.crop_size': (40, 40),
+            },
+            learning_rate=1e-3,
+        ),
     ),
     # The attention mask covers the 8 x 8 feature map from every position: 2 * 8 - 1.
     'psanet_r101-d8_4xb4-20k_voc12aug-512x512': Reduction(

@@ -6,6 +6,7 @@ __all__ = []
 
 if find_spec('mmdet') is not None:
     from mmlayerwise.models.dense_heads.centernet_stacked_head import CenterNetStackedHead
+    from mmlayerwise.models.dense_heads.efficientdet_sepbn_head import EfficientDetSepBNHead
     from mmlayerwise.models.dense_heads.yolo9000_head import YOLO9000Head
     from mmlayerwise.models.dense_heads.yolov1_head import YOLOv1Head
     from mmlayerwise.models.dense_heads.yolov2_head import YOLOv2Head
@@ -16,6 +17,7 @@ if find_spec('mmdet') is not None:
 
     __all__ += [
         'CenterNetStackedHead',
+        'EfficientDetSepBNHead',
         'YOLO9000Head',
         'YOLOV3DecoupledHead',
         'YOLOV3IoUHead',

@@ -1,4 +1,9 @@
-"""Losses."""
+"""Losses.
+
+Those that inherit from a toolbox are there where the toolbox is installed.
+"""
+
+from importlib.util import find_spec
 
 from mmlayerwise.models.losses.triplet_loss import (
     HingeTripletLoss,
@@ -8,3 +13,8 @@ from mmlayerwise.models.losses.triplet_loss import (
 )
 
 __all__ = ['HingeTripletLoss', 'RawTripletLoss', 'SoftTripletLoss', 'TripletLoss']
+
+if find_spec('mmdet') is not None:
+    from mmlayerwise.models.losses.huber_loss import HuberLoss
+
+    __all__ += ['HuberLoss']

@@ -14,8 +14,9 @@ from mmlayerwise.models.necks.k_max_pooling import KMaxPooling
 __all__ = ['AdaptiveAveragePooling', 'GlobalAveragePooling', 'KMaxPooling']
 
 if find_spec('mmdet') is not None:
+    from mmlayerwise.models.necks.bifpn import BiFPN
     from mmlayerwise.models.necks.passthrough_neck import PassthroughNeck
     from mmlayerwise.models.necks.yolov3_spp_neck import YOLOV3SPPNeck
     from mmlayerwise.models.necks.yolov4_pan import YOLOv4PAN
 
-    __all__ += ['PassthroughNeck', 'YOLOV3SPPNeck', 'YOLOv4PAN']
+    __all__ += ['BiFPN', 'PassthroughNeck', 'YOLOV3SPPNeck', 'YOLOv4PAN']
