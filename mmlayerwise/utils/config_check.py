@@ -54,6 +54,9 @@ KEYS = {
     'anchor_generator': 'TASK_UTILS',
     'prior_generator': 'TASK_UTILS',
     'bbox_coder': 'TASK_UTILS',
+    'loss': 'MODELS',
+    'miner': 'TASK_UTILS',
+    'stop': 'TASK_UTILS',
 }
 # What mmengine takes out of a component's config before it calls the constructor.
 TAKEN_BY_MMENGINE = {
@@ -63,8 +66,10 @@ TAKEN_BY_MMENGINE = {
 }
 # What mmcv and mmdet take out of configs of small layers: norm_cfg, conv_cfg, act_cfg, plugins.
 TAKEN_FROM_LAYERS = {'requires_grad', 'fallback_on_stride', 'postfix', '_scope_', 'type'}
-# Below these keys a type names a function or is a plain setting, not a registered component.
+# Below these keys a type names a function, a sampler of the measure, or is a plain setting, not a
+# registered component.
 NOT_COMPONENTS = {
+    'samples',
     'nms',
     'roi_layer',
     'metainfo',

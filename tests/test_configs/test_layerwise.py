@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 import mmlayerwise  # noqa: F401
 from mmlayerwise.utils.config_check import check_config
+from mmlayerwise.utils.errors import UserError
 from tests.test_engine.test_hooks.runs import runner_of
 
 FOLDER = Path(__file__).parents[2] / 'configs' / 'layerwise'
@@ -20,6 +21,27 @@ def test_a_config_names_known_components_and_options(path):
     check_config(cfg)
     assert cfg.train_cfg.type == 'mmlayerwise.LayerwiseTrainLoop'
     assert path.name in (FOLDER / 'README.md').read_text()
+
+
+def test_every_part_can_be_named_in_a_config_and_a_misspelt_one_is_found():
+    cfg = Config.fromfile(FOLDER / 'digits_layerwise.py')
+    cfg.train_cfg.update(
+        loss=dict(type='mmlayerwise.SoftTripletLoss'),
+        miner=dict(type='mmlayerwise.NearestTripletMiner', memory_size=100),
+        stop=dict(type='mmlayerwise.SeparationStopRule', patience=2),
+        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)),
+        samples=dict(type='ImageSamples', pool=4),
+        layers='stages',
+    )
+    cfg.train_dataloader.batch_sampler = dict(type='mmlayerwise.ClassBalancedBatchSampler')
+    check_config(cfg)
+    cfg.train_cfg.miner.memory = cfg.train_cfg.miner.pop('memory_size')
+    cfg.train_cfg.loss.type = 'mmlayerwise.SoftTripletLos'
+    with pytest.raises(UserError) as error:
+        check_config(cfg)
+    assert "train_cfg.miner: NearestTripletMiner has no argument 'memory'" in str(error.value)
+    assert "train_cfg.loss: no component 'mmlayerwise.SoftTripletLos'" in str(error.value)
+    assert 'SoftTripletLoss' in str(error.value)
 
 
 @pytest.mark.parametrize(
