@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.pooling import _AvgPoolNd, _MaxPoolNd
 
+from mmlayerwise.compression.agreement import Agreement
 from mmlayerwise.compression.errors import CompressionError
 from mmlayerwise.compression.significance import Difference, SignificanceTest, paired_difference
-from mmlayerwise.separation.indices import Separation
 from mmlayerwise.separation.layers import Layer, Trace, layer_kinds
 
 
@@ -20,12 +20,12 @@ class BlockIndex:
 
     Attributes:
         layer: The block's output.
-        separation: Its neighbours' agreement.
+        agreement: Which samples' neighbours agree.
         ids: int64 of shape (num_samples,), ascending.
     """
 
     layer: Layer
-    separation: Separation
+    agreement: Agreement
     ids: Tensor
 
     @property
@@ -36,12 +36,12 @@ class BlockIndex:
     @property
     def index(self) -> float:
         """Separation index."""
-        return self.separation.index
+        return self.agreement.index
 
     def compared_to(self, earlier: 'BlockIndex') -> Difference:
         """Paired difference on the samples that both have."""
         return paired_difference(
-            earlier.separation.per_sample, self.separation.per_sample, earlier.ids, self.ids
+            earlier.agreement.per_sample, self.agreement.per_sample, earlier.ids, self.ids
         )
 
 
@@ -113,7 +113,7 @@ def critical_level(blocks: Sequence[BlockIndex], test: SignificanceTest) -> int:
 
 def at_chance(blocks: Sequence[BlockIndex]) -> bool:
     """Whether no block's index is above what random neighbours would give."""
-    return all(block.separation.interval()[0] <= block.separation.chance for block in blocks)
+    return all(block.agreement.interval()[0] <= block.agreement.chance for block in blocks)
 
 
 def _units(modules: dict[str, nn.Module], root: str) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
+from mmlayerwise.compression.agreement import Agreement
 from mmlayerwise.compression.apply import apply_plan
 from mmlayerwise.compression.channel_groups import ChannelGroup
 from mmlayerwise.compression.errors import CompressionError
@@ -13,7 +14,6 @@ from mmlayerwise.compression.outputs import Example
 from mmlayerwise.compression.plan import CompressionPlan, Savings, Step, fingerprint
 from mmlayerwise.compression.settings import PlannerSettings
 from mmlayerwise.compression.significance import paired_difference
-from mmlayerwise.separation.indices import Separation
 
 
 class Draft:
@@ -61,7 +61,7 @@ class Draft:
         kept: int,
         total: int,
         where: str,
-        indices: tuple[Separation, Separation],
+        indices: tuple[Agreement, Agreement],
         note: str = '',
     ) -> None:
         """Write down a decision, in the place of an earlier one on the same module."""

@@ -116,7 +116,7 @@ class _Planning:
             )
         blocks = []
         for layer, samples in self.reader.read(self.model, layers):
-            found = samples.separation(max_memory=self.reader.max_memory)
+            found = samples.agreement(max_memory=self.reader.max_memory)
             blocks.append(BlockIndex(layer, found, samples.ids))
             self.progress('Measuring the blocks', len(blocks), len(layers))
         return blocks
@@ -153,7 +153,7 @@ class _Planning:
                 index_layer=end.name,
                 before=last.index,
                 after=end.index,
-                interval=end.separation.interval(),
+                interval=end.agreement.interval(),
                 gain=difference.gain,
                 standard_error=difference.standard_error,
                 significant=test.rises(difference) or test.drops(difference),
@@ -240,10 +240,10 @@ def _check_above_chance(blocks: list[BlockIndex]) -> None:
     if not cutting.at_chance(blocks):
         return
     best = max(blocks, key=lambda block: block.index)
-    low, high = best.separation.interval()
+    low, high = best.agreement.interval()
     raise CompressionError(
         f'There is nothing to cut: the index is at chance level in every block, at most '
         f'{best.index:.3f} (interval {low:.3f} - {high:.3f}) in {best.name}, where random '
-        f'neighbours give {best.separation.chance:.3f}. Train the model first, check that the '
+        f'neighbours give {best.agreement.chance:.3f}. Train the model first, check that the '
         'checkpoint belongs to it, or plan on more samples'
     )

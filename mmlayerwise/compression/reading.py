@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mmlayerwise.compression.agreement import Agreement
 from mmlayerwise.compression.errors import CompressionError
 from mmlayerwise.separation.batches import Batch, Forward
-from mmlayerwise.separation.indices import Separation, measure
+from mmlayerwise.separation.indices import measure
 from mmlayerwise.separation.layers import Layer, Trace
 from mmlayerwise.separation.neighbors import DEFAULT_MEMORY
 from mmlayerwise.separation.samples import Candidates, Extracted, build_sampler, select_balanced
@@ -38,12 +39,13 @@ class LayerSamples:
     ids: Tensor
     groups: Tensor | None
 
-    def separation(
+    def agreement(
         self, channels: Tensor | None = None, max_memory: int = DEFAULT_MEMORY
-    ) -> Separation:
+    ) -> Agreement:
         """Measure the layer, or only some of its channels."""
         features = self.features if channels is None else self.features[:, channels]
-        return measure(features.flatten(1), self.labels, groups=self.groups, max_memory=max_memory)
+        found = measure(features.flatten(1), self.labels, groups=self.groups, max_memory=max_memory)
+        return Agreement(found.per_sample.cpu(), found.chance)
 
 
 class LayerReader:

@@ -81,8 +81,8 @@ class ChannelRemoval:
             self.draft.fewest(0, count - least, remove)
         kept = last.remaining(self.draft.removed)
         if kept is not None:
-            before = samples.separation(max_memory=self.watch.reader.max_memory)
-            after = samples.separation(kept, self.watch.reader.max_memory)
+            before = samples.agreement(max_memory=self.watch.reader.max_memory)
+            after = samples.agreement(kept, self.watch.reader.max_memory)
             module = own[0].root if len(own) == 1 else last.layer.name
             note = f'by greedy search among the maps of {last.layer.name}'
             self.draft.note(

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mmlayerwise.compression.agreement import Agreement
 from mmlayerwise.compression.channel_groups import ChannelGroup, masked
 from mmlayerwise.compression.reading import LayerReader, LayerSamples
-from mmlayerwise.separation.indices import Separation
 from mmlayerwise.separation.layers import Layer, Trace
 
 Removed = Mapping[str, Sequence[int]]
@@ -131,8 +131,8 @@ class IndexWatch:
         with masked(self.model, self.groups, removed):
             return self.reader.read_one(self.model, layer)
 
-    def measure(self, removed: Removed) -> Separation:
-        """Separation of the watched layers' samples, all taken together."""
+    def measure(self, removed: Removed) -> Agreement:
+        """Agreement of the watched layers' samples, all taken together."""
         self.measurements += 1
         found = []
         with masked(self.model, self.groups, removed):
@@ -140,14 +140,8 @@ class IndexWatch:
             pairs = zip(self.watched, self.reader.read(self.model, layers), strict=True)
             for one, (_, samples) in pairs:
                 kept = one.remaining(removed)
-                found.append(samples.separation(kept, self.reader.max_memory))
-        if len(found) == 1:
-            return found[0]
-        return Separation(
-            torch.cat([one.labels for one in found]),
-            torch.cat([one.friends for one in found]),
-            sum(one.chance for one in found) / len(found),
-        )
+                found.append(samples.agreement(kept, self.reader.max_memory))
+        return Agreement.together(found)
 
     def index(self, removed: Removed) -> float:
         """Index of the watched layers' samples."""

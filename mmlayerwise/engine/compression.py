@@ -13,6 +13,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from mmlayerwise.compression.agreement import Agreement
 from mmlayerwise.compression.apply import apply_plan
 from mmlayerwise.compression.head_fit import FittedHead, fit_head, has_replaceable_head, pooling_of
 from mmlayerwise.compression.head_search import HeadSearch
@@ -25,7 +26,6 @@ from mmlayerwise.engine.launch import build_runner
 from mmlayerwise.engine.planning_data import PlanningBatches, training_data
 from mmlayerwise.engine.separation import InferenceForward
 from mmlayerwise.engine.testing import load_checkpoint_from
-from mmlayerwise.separation.indices import Separation
 from mmlayerwise.utils.checkpoint_check import PRUNING_KEY, load_safely
 from mmlayerwise.utils.environment import describe_environment
 from mmlayerwise.utils.errors import UserError
@@ -70,7 +70,7 @@ class SmallerModel:
     model: nn.Module
     planned: Planned
     head: FittedHead | None
-    blocks_after: list[tuple[str, Separation]]
+    blocks_after: list[tuple[str, Agreement]]
     input_size: tuple[int, int]
 
 
@@ -136,7 +136,7 @@ def compress(
         page = CompressionPage(
             title=f'Compression of {Path(name).stem}',
             plan=plan,
-            blocks=[(one.name, one.separation) for one in result.planned.blocks],
+            blocks=[(one.name, one.agreement) for one in result.planned.blocks],
             blocks_after=result.blocks_after,
             refused=result.planned.refused,
             before=before,
@@ -192,13 +192,13 @@ def plan_and_carry_out(
 
 def measure_blocks(
     reader: LayerReader, model: nn.Module, names: Sequence[str]
-) -> list[tuple[str, Separation]]:
+) -> list[tuple[str, Agreement]]:
     """Separation of those blocks that a model still has."""
     trace = reader.trace(model)
     found = {layer.name: layer for name in names for layer in trace.outputs(name)}
     layers = [found[name] for name in names if name in found and reader.accepts(found[name])]
     return [
-        (layer.name, samples.separation(max_memory=reader.max_memory))
+        (layer.name, samples.agreement(max_memory=reader.max_memory))
         for layer, samples in reader.read(model, layers)
     ]
 

@@ -9,9 +9,9 @@ from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
+from mmlayerwise.compression.agreement import Agreement
 from mmlayerwise.compression.head_fit import FittedHead
 from mmlayerwise.compression.plan import CompressionPlan, Step
-from mmlayerwise.separation.indices import Separation
 from mmlayerwise.utils.files import write_atomically
 from mmlayerwise.visualization.report.figures import (
     BAND,
@@ -51,8 +51,8 @@ class CompressionPage:
 
     title: str
     plan: CompressionPlan
-    blocks: Sequence[tuple[str, Separation]]
-    blocks_after: Sequence[tuple[str, Separation]] = ()
+    blocks: Sequence[tuple[str, Agreement]]
+    blocks_after: Sequence[tuple[str, Agreement]] = ()
     refused: dict[str, str] = field(default_factory=dict)
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
@@ -204,7 +204,7 @@ def index_figure(page: CompressionPage) -> dict[str, Any]:
 def _curve(
     places: list[int],
     names: list[str],
-    found: list[Separation],
+    found: list[Agreement],
     title: str,
     color: str,
     band: bool = False,

@@ -113,7 +113,7 @@ class Evidence:
             'results': results,
             'index': {
                 'original': [
-                    {'block': one.name, 'index': one.index, 'chance': one.separation.chance}
+                    {'block': one.name, 'index': one.index, 'chance': one.agreement.chance}
                     for one in found.planned.blocks
                 ],
                 'compressed': [
