@@ -9,10 +9,19 @@ from mmlayerwise.models.backbones.alexnet import AlexNet
 from mmlayerwise.models.backbones.densenet_cifar import DenseNetCIFAR
 from mmlayerwise.models.backbones.googlenet import GoogLeNet
 from mmlayerwise.models.backbones.inception_v3 import InceptionV3
+from mmlayerwise.models.backbones.segmentation_vgg import SegmentationVGG
 from mmlayerwise.models.backbones.vdcnn import VDCNN
 from mmlayerwise.models.backbones.vgg import VGG
 
-__all__ = ['VDCNN', 'VGG', 'AlexNet', 'DenseNetCIFAR', 'GoogLeNet', 'InceptionV3']
+__all__ = [
+    'VDCNN',
+    'VGG',
+    'AlexNet',
+    'DenseNetCIFAR',
+    'GoogLeNet',
+    'InceptionV3',
+    'SegmentationVGG',
+]
 
 if find_spec('mmdet') is not None:
     from mmlayerwise.models.backbones.csp_darknet53 import CSPDarknet53
