@@ -149,12 +149,16 @@ def test_methods_of_the_first_layer(method, options, all_data):
     ],
 )
 def test_methods_that_learn_layers_forward(method, layers, freeze, all_data):
-    settings = Settings(epochs=7, forward_epochs=4, forward_samples=500)
+    settings = Settings(
+        epochs=7, forward_epochs=4, forward_samples=500, forward_batch_size=50, forward_loss='raw'
+    )
     cfg = build_config('vgg16', 'cifar10', method, 5, settings)
     assert cfg.train_cfg.to_dict() == {
         'type': 'mmlayerwise.LayerwiseTrainLoop',
         'num_forward_layers': layers,
         'freeze': freeze,
+        'batch_size': 50,
+        'loss': {'type': 'mmlayerwise.RawTripletLoss'},
         'num_samples': 500,
         'seed': 5,
         'max_epochs': 7,

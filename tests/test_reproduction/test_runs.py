@@ -5,7 +5,7 @@ import pytest
 from mmengine.runner import ValLoop
 
 from mmlayerwise.reproduction.runs import Run, execute, load_run, runs_of, save_run
-from mmlayerwise.reproduction.settings import preset_plan
+from mmlayerwise.reproduction.settings import Settings, preset_plan
 from mmlayerwise.utils.errors import UserError
 from tests.test_reproduction.toy import TINY, cifar10, result  # noqa: F401
 
@@ -102,6 +102,15 @@ def test_a_run_that_lacks_only_its_last_validation_gets_it(whole, tmp_path, monk
     assert resumed['accuracy'] == whole[0]['accuracy']
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize('method', ['qls_frozen', 'forward_1'])
+def test_a_run_on_a_gpu(method, tmp_path):
+    settings = replace(TINY, epochs=1, device='cuda')
+    found = execute(Run('vgg16', 'cifar10', method, 0), settings, tmp_path / 'work')
+    assert found['environment']['gpu']
+    assert found['seconds']['wall'] > 0
+
+
 def test_all_methods_of_a_seed_follow_each_other():
     plan = preset_plan('first-layer', 'reduced').change(
         {}, num_seeds=2, methods=('backpropagation', 'qls_frozen')
@@ -126,6 +135,15 @@ def test_a_result_of_other_settings_is_refused(tmp_path):
     save_run(result(subset=2000), path)
     with pytest.raises(UserError, match=r'other settings \(subset 2000, now 40, .*another --out'):
         load_run(path, TINY)
+
+
+def test_settings_added_after_a_run_had_their_defaults(tmp_path):
+    path, found = tmp_path / 'run.json', result()
+    del found['settings']['forward_loss']
+    save_run(found, path)
+    assert load_run(path, Settings())['settings']['forward_loss'] == 'hinge'
+    with pytest.raises(UserError, match='forward_loss hinge, now raw'):
+        load_run(path, Settings(forward_loss='raw'))
 
 
 @pytest.mark.parametrize('content', ['', '[]', '{}', '{"format": "x", "version": 1}'])

@@ -50,5 +50,7 @@ def test_numbers_that_are_not_positive_are_refused(name):
 def test_unknown_devices_and_no_seeds_are_refused():
     with pytest.raises(UserError, match="device must be one of cpu, cuda, not 'tpu'"):
         Settings(device='tpu')
+    with pytest.raises(UserError, match="forward_loss must be one of hinge, soft, raw, not 'l2'"):
+        Settings(forward_loss='l2')
     with pytest.raises(UserError, match='seeds must be at least 1, but is 0'):
         Plan('text', ('vdcnn9',), ('ag_news',), ('backpropagation',), 0, Settings())
