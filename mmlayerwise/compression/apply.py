@@ -4,11 +4,15 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from mmlayerwise.compression.dependency.pruning import Slices, prune_channels
+from mmlayerwise.compression.dependency.pruning import (
+    Slices,
+    prune_channels,
+    removed_channels,
+)
 from mmlayerwise.compression.dependency.skeleton import skeleton_of
 from mmlayerwise.compression.errors import CompressionError
 from mmlayerwise.compression.flops import cost_of
-from mmlayerwise.compression.outputs import Example, example_images
+from mmlayerwise.compression.outputs import Example, cannot_run, example_images
 from mmlayerwise.compression.plan import CompressionPlan
 from mmlayerwise.compression.report import SurgeryReport
 from mmlayerwise.compression.truncation import truncate
@@ -35,9 +39,11 @@ def apply_plan(
 
     Raises:
         CompressionError: If the plan belongs to another model, names what does not exist, or the
-            model cannot be traced; the model is unchanged then, unless the plan cuts layers too.
+            model cannot be traced; the model is unchanged then, unless a cut is
+            what fails.
     """
     plan.check_model(model)
+    removed_channels(model, plan.channels)  # before anything changes
     if plan.head is not None and plan.head.get('pool') is None and example is None:
         raise CompressionError(
             'The plan flattens whole feature maps, so their size matters: give images of the right '
@@ -45,12 +51,16 @@ def apply_plan(
         )
     skeleton = skeleton_of(model)
     images = example_images(skeleton, example)
-    before = cost_of(skeleton, images)
+    try:
+        before = cost_of(skeleton, images)
+    except Exception as error:  # the model's own code: anything may come
+        raise cannot_run(model, images, error) from error
     report = SurgeryReport(before, before, plan.cut)
     if plan.cut is not None:
         report.dropped, report.fresh = truncate(model, plan.cut, skeleton, images)
         skeleton = skeleton_of(model)
     if plan.head is not None:
+        report.fresh = [name for name in report.fresh if not name.startswith('head.')]
         report.fresh += replace_head(model, plan.head, skeleton, images)
         skeleton = skeleton_of(model)
     for name in plan.channels:

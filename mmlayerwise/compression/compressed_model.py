@@ -43,7 +43,8 @@ def build_compressed_model(
             path of its JSON file. Several plans are carried out one after another, each made for
             the model that the one before left.
         input_size: Height and width of an image that the model takes, the number of channels in
-            front if it is neither 3 nor 1; by default the smallest common size. Has to be given where a plan flattens feature maps.
+            front if it is neither 3 nor 1; by default the smallest common size. Has to be given
+            where a plan flattens feature maps.
         **overrides: Further keys of the model's config, such as ``data_preprocessor``.
 
     Returns:

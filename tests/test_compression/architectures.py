@@ -8,19 +8,20 @@ from mmengine import Config, ConfigDict
 from torch import nn
 
 from mmlayerwise.zoo import ZooModel
-from tests.zoo.configs import load_config, without_pretraining
+from tests.zoo.configs import NUM_SEMANTIC_CLASSES, load_config, without_pretraining
 
 NARROW_RESNET = {'backbone.base_channels': 16}
 # A dilated ResNet-18 with 16 to 128 channels.
 NARROW_SEGMENTOR = {
+    'data_preprocessor.size': (64, 64),
     'backbone.depth': 18,
     'backbone.base_channels': 16,
     'decode_head.in_channels': 128,
     'decode_head.channels': 16,
-    'decode_head.num_classes': 5,
+    'decode_head.num_classes': NUM_SEMANTIC_CLASSES,
     'auxiliary_head.in_channels': 64,
     'auxiliary_head.channels': 16,
-    'auxiliary_head.num_classes': 5,
+    'auxiliary_head.num_classes': NUM_SEMANTIC_CLASSES,
 }
 NARROW_FPN = {
     **NARROW_RESNET,
@@ -63,11 +64,34 @@ ARCHITECTURES = {
         'mmseg::_base_/models/fcn_unet_s5-d16.py',
         32,
         {
+            'data_preprocessor.size': (64, 64),
+            'test_cfg.mode': 'whole',
             'backbone.base_channels': 8,
             'decode_head.in_channels': 8,
             'decode_head.channels': 8,
+            'decode_head.num_classes': NUM_SEMANTIC_CLASSES,
             'auxiliary_head.in_channels': 16,
             'auxiliary_head.channels': 8,
+            'auxiliary_head.num_classes': NUM_SEMANTIC_CLASSES,
+        },
+    ),
+    'unet_mobilenet_v2': Architecture(
+        'mmseg::_base_/models/fcn_r50-d8.py',
+        32,
+        {
+            'data_preprocessor.size': (64, 64),
+            'auxiliary_head': None,
+            'backbone': dict(
+                _delete_=True, type='MobileNetV2', widen_factor=0.25, out_indices=(0, 1, 2, 4, 6)
+            ),
+            'decode_head': dict(
+                _delete_=True,
+                type='mmlayerwise.UNetHead',
+                in_channels=[8, 8, 8, 24, 80],
+                channels=8,
+                num_classes=NUM_SEMANTIC_CLASSES,
+                norm_cfg=dict(type='BN'),
+            ),
         },
     ),
     'fcn': Architecture('mmseg::_base_/models/fcn_r50-d8.py', deltas=NARROW_SEGMENTOR),
@@ -84,10 +108,11 @@ ARCHITECTURES = {
         'mmdet::_base_/models/retinanet_r50_fpn.py',
         deltas={
             **NARROW_FPN,
-            'bbox_head.num_classes': 3,
+            'bbox_head.num_classes': 10,
             'bbox_head.in_channels': 32,
             'bbox_head.feat_channels': 32,
         },
+        share=0.4,
     ),
     'faster_rcnn': Architecture(
         'mmdet::_base_/models/faster-rcnn_r50_fpn.py',
@@ -117,6 +142,7 @@ ARCHITECTURES = {
     'yolox': Architecture(
         'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py',
         deltas={
+            'data_preprocessor.batch_augments': None,
             'backbone.widen_factor': 0.125,
             'neck.in_channels': [32, 64, 128],
             'neck.out_channels': 32,

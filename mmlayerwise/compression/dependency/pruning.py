@@ -62,8 +62,7 @@ def prune_channels(
             traced.
     """
     modules = dict(model.named_modules())
-    wanted = {name: _removed(modules, name, kept) for name, kept in channels.items()}
-    wanted = {name: gone for name, gone in wanted.items() if gone}
+    wanted = {name: gone for name, gone in removed_channels(model, channels).items() if gone}
     graph = ChannelGraph(skeleton, images)
     decision = decide(graph, modules, {name: wanted[name] for name in wanted if name in graph})
     decision.skipped.update(
@@ -73,6 +72,25 @@ def prune_channels(
     slices = carry_out(model, decision.groups)
     _copy_widths(trial, model)
     return Pruning(decision, slices, graph.untraced, trial)
+
+
+def removed_channels(
+    model: nn.Module, channels: Mapping[str, Sequence[int]]
+) -> dict[str, list[int]]:
+    """Turn what stays into what goes.
+
+    Args:
+        model: The network.
+        channels: Layer -> its output channels that stay.
+
+    Returns:
+        Layer -> its output channels that go.
+
+    Raises:
+        CompressionError: If a layer does not exist, or has no such channels, or none would stay.
+    """
+    modules = dict(model.named_modules())
+    return {name: _removed(modules, name, kept) for name, kept in channels.items()}
 
 
 def _removed(modules: Mapping[str, nn.Module], name: str, kept: Sequence[int]) -> list[int]:

@@ -183,7 +183,7 @@ def _slice_convolution(module: _ConvNd, cut: Cut) -> dict[str, TensorSlice]:
     slices = {'bias': TensorSlice(_dims(d0=cut.outputs))}
     if is_depthwise(module):
         slices['weight'] = TensorSlice(_dims(d0=cut.outputs))
-        module.groups = len(cut.outputs)
+        module.groups = module.in_channels = len(cut.outputs)
     elif module.groups > 1:
         slices['weight'] = _grouped_weight(module, cut)
     elif isinstance(module, _ConvTransposeNd):

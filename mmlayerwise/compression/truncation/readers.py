@@ -82,6 +82,9 @@ def _move(head: nn.Module, levels: Levels, name: str) -> None:
         head.in_index = levels.count - 1 if position is None else position
     elif isinstance(index, list | tuple) and levels.lost:
         found = [levels.position(one) for one in index]
+        if hasattr(head, 'keep_levels') and not levels.from_end:
+            head.keep_levels(len(found) - found.count(None))
+            return
         if None in found and head.input_transform != 'resize_concat':
             raise CompressionError(
                 f'{name} ({type(head).__name__}) reads the maps {list(index)} of the backbone, of '

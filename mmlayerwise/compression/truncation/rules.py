@@ -26,7 +26,7 @@ RULES: dict[str, Callable[[nn.Module, str], nn.Module]] = {
     'DenseNetCIFAR': listed_stages('stages'),
     'MobileNetV2': named_stages('layers'),
     'EfficientNet': listed_stages('layers'),
-    'CSPDarknet': named_stages('layers'),
+    'CSPDarknet': named_stages('layers', frozen_through=True),
     'Darknet': named_stages('cr_blocks'),
     'UNet': truncate_unet,
 }

@@ -66,11 +66,15 @@ def keep_units(stage: nn.Module, unit: int | None) -> None:
         del stage[unit + 1 :]
 
 
-def named_stages(attribute: str) -> Callable[[nn.Module, str], nn.Module]:
+def named_stages(
+    attribute: str, frozen_through: bool = False
+) -> Callable[[nn.Module, str], nn.Module]:
     """Make the rule for backbones that list the names of their stages in an attribute.
 
     Args:
         attribute: The attribute, such as ``res_layers``.
+        frozen_through: Whether ``frozen_stages`` is the number of the last frozen stage, and not
+            how many are frozen.
     """
 
     def truncate(backbone: nn.Module, layer: str) -> nn.Module:
@@ -80,7 +84,7 @@ def named_stages(attribute: str) -> Callable[[nn.Module, str], nn.Module]:
         for name in stages[place.stage + 1 :]:
             delattr(backbone, name)
         setattr(backbone, attribute, stages[: place.stage + 1])
-        return _finished(backbone, place.stage)
+        return _finished(backbone, place.stage, frozen_through)
 
     return truncate
 
@@ -120,10 +124,11 @@ def fixed_stages(*stages: str) -> Callable[[nn.Module, str], nn.Module]:
     return truncate
 
 
-def _finished(backbone: nn.Module, last: int) -> nn.Module:
+def _finished(backbone: nn.Module, last: int, frozen_through: bool = False) -> nn.Module:
     keep_outputs(backbone, last)
     if hasattr(backbone, 'num_stages'):
         backbone.num_stages = last + 1
-    if getattr(backbone, 'frozen_stages', -1) > last:
-        backbone.frozen_stages = last
+    if hasattr(backbone, 'frozen_stages'):
+        most = last if frozen_through else last + 1
+        backbone.frozen_stages = min(backbone.frozen_stages, most)
     return backbone
