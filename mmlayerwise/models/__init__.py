@@ -4,12 +4,14 @@ from mmlayerwise.models import (
     backbones,
     classifiers,
     data_preprocessors,
+    decode_heads,
     dense_heads,
     detectors,
     heads,
     layers,
     losses,
     necks,
+    segmentors,
     task_modules,
 )
 
@@ -17,11 +19,13 @@ __all__ = [
     'backbones',
     'classifiers',
     'data_preprocessors',
+    'decode_heads',
     'dense_heads',
     'detectors',
     'heads',
     'layers',
     'losses',
     'necks',
+    'segmentors',
     'task_modules',
 ]

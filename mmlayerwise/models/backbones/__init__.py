@@ -10,6 +10,7 @@ from mmlayerwise.models.backbones.densenet_cifar import DenseNetCIFAR
 from mmlayerwise.models.backbones.googlenet import GoogLeNet
 from mmlayerwise.models.backbones.inception_v3 import InceptionV3
 from mmlayerwise.models.backbones.segmentation_vgg import SegmentationVGG
+from mmlayerwise.models.backbones.unet_classic import UNetClassic
 from mmlayerwise.models.backbones.vdcnn import VDCNN
 from mmlayerwise.models.backbones.vgg import VGG
 
@@ -21,6 +22,7 @@ __all__ = [
     'GoogLeNet',
     'InceptionV3',
     'SegmentationVGG',
+    'UNetClassic',
 ]
 
 if find_spec('mmdet') is not None:

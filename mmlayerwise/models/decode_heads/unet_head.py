@@ -59,6 +59,8 @@ class UNetHead(BaseDecodeHead):
                     conv_cfg=self.conv_cfg,
                     norm_cfg=self.norm_cfg,
                     act_cfg=self.act_cfg,
+                    # By its scope, so that any default scope will do.
+                    upsample_cfg=dict(type='mmseg.InterpConv'),
                 )
             )
             below = width

@@ -1,0 +1,14 @@
+"""Heads of segmentors; there where mmseg is installed."""
+
+from importlib.util import find_spec
+
+__all__ = []
+
+if find_spec('mmseg') is not None:
+    from mmlayerwise.models.decode_heads.unet_classic_head import UNetClassicHead
+    from mmlayerwise.models.decode_heads.unet_head import UNetHead
+
+    __all__ += ['UNetClassicHead', 'UNetHead']
+    from mmlayerwise.models.decode_heads.fcn_skip_head import FCNSkipHead
+
+    __all__ += ['FCNSkipHead']
