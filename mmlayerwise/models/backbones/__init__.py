@@ -28,7 +28,8 @@ __all__ = [
 if find_spec('mmdet') is not None:
     from mmlayerwise.models.backbones.csp_darknet53 import CSPDarknet53
     from mmlayerwise.models.backbones.darknet19 import Darknet19
+    from mmlayerwise.models.backbones.dla import DLANet
     from mmlayerwise.models.backbones.resnet_cifar import ResNetCIFAR
     from mmlayerwise.models.backbones.yolov1_darknet import YOLOv1Darknet
 
-    __all__ += ['CSPDarknet53', 'Darknet19', 'ResNetCIFAR', 'YOLOv1Darknet']
+    __all__ += ['CSPDarknet53', 'DLANet', 'Darknet19', 'ResNetCIFAR', 'YOLOv1Darknet']

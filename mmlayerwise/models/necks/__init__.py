@@ -15,8 +15,9 @@ __all__ = ['AdaptiveAveragePooling', 'GlobalAveragePooling', 'KMaxPooling']
 
 if find_spec('mmdet') is not None:
     from mmlayerwise.models.necks.bifpn import BiFPN
+    from mmlayerwise.models.necks.dla_up import DLAUp
     from mmlayerwise.models.necks.passthrough_neck import PassthroughNeck
     from mmlayerwise.models.necks.yolov3_spp_neck import YOLOV3SPPNeck
     from mmlayerwise.models.necks.yolov4_pan import YOLOv4PAN
 
-    __all__ += ['BiFPN', 'PassthroughNeck', 'YOLOV3SPPNeck', 'YOLOv4PAN']
+    __all__ += ['BiFPN', 'DLAUp', 'PassthroughNeck', 'YOLOV3SPPNeck', 'YOLOv4PAN']
