@@ -5,10 +5,11 @@ from importlib.util import find_spec
 __all__ = []
 
 if find_spec('mmseg') is not None:
+    from mmlayerwise.models.decode_heads.gcn_head import GCNHead
     from mmlayerwise.models.decode_heads.unet_classic_head import UNetClassicHead
     from mmlayerwise.models.decode_heads.unet_head import UNetHead
 
-    __all__ += ['UNetClassicHead', 'UNetHead']
+    __all__ += ['GCNHead', 'UNetClassicHead', 'UNetHead']
     from mmlayerwise.models.decode_heads.fcn_skip_head import FCNSkipHead
 
     __all__ += ['FCNSkipHead']
