@@ -13,3 +13,6 @@ if find_spec('mmseg') is not None:
     from mmlayerwise.models.decode_heads.fcn_skip_head import FCNSkipHead
 
     __all__ += ['FCNSkipHead']
+    from mmlayerwise.models.decode_heads.segnet_head import SegNetHead
+
+    __all__ += ['SegNetHead']
