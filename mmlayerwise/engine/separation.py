@@ -31,11 +31,12 @@ class InferenceForward:
 
     Args:
         fp16: Run under autocast, as the validation loop does with its ``fp16``.
+        mode: The mode, if it is settled from the start.
     """
 
-    def __init__(self, fp16: bool = False) -> None:
+    def __init__(self, fp16: bool = False, mode: str | None = None) -> None:
         self.fp16 = fp16
-        self.mode: str | None = None
+        self.mode = mode
 
     def settle(self, model: nn.Module, data: Any) -> None:
         """Find out which mode the model has by running one batch, unless that is known.

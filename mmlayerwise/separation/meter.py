@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mmlayerwise.separation.batches import Batch, Forward, as_batches, settle_forward
 from mmlayerwise.separation.choice import LayerPooling, choose_layers
@@ -17,14 +17,11 @@ from mmlayerwise.separation.neighbors import DEFAULT_MEMORY
 from mmlayerwise.separation.object_sizes import ObjectSizes
 from mmlayerwise.separation.observers import MeterObserver
 from mmlayerwise.separation.profile import LayerSeparation, SeparationProfile
-from mmlayerwise.separation.samples import (
-    Candidates,
-    Sampler,
-    build_sampler,
-)
+from mmlayerwise.separation.reading import LayerReading
+from mmlayerwise.separation.samples import Sampler, build_sampler
 from mmlayerwise.separation.shares import SharedSamples
 from mmlayerwise.separation.sketch import DEFAULT_DISTORTION, FEATURE_MEMORY, FeatureBudget
-from mmlayerwise.separation.taps import Tap, Taps, undisturbed
+from mmlayerwise.separation.taps import undisturbed
 
 
 class SeparationMeter:
@@ -127,47 +124,56 @@ class SeparationMeter:
             SeparationError: On every process, for data or layers that cannot be measured.
         """
         try:
-            collected, failure = self._collect(model, batches, forward), None
+            reading, failure = self._collect(model, batches, forward), None
         except SeparationError as error:
-            collected, failure = None, str(error)
+            reading, failure = None, str(error)
         # Before anything is exchanged: a process that stopped would leave the others waiting.
         raise_everywhere(failure)
-        device = next((p.device for p in model.parameters()), torch.device('cpu'))
-        with torch.no_grad():
-            return self._analyse(collected, device)
+        return self.analyse(reading)
 
-    def _collect(self, model: nn.Module, batches: Iterable[Batch], forward: Forward) -> Collection:
-        collected = Collection(self.max_samples, self.budget)
+    def start_reading(self, model: nn.Module) -> LayerReading:
+        """Begin to collect the layers of a prepared meter, for passes that someone else makes."""
         num_classes = None if self.classes is None else len(self.classes)
-        settled = False
-        current: list[Candidates] = []
-        size = (0, 0)
+        return LayerReading(
+            model,
+            self.chosen,
+            self.samplers,
+            self.sampler,
+            self.max_samples,
+            self.budget,
+            self.seed,
+            num_classes,
+        )
 
-        def read(tap: Tap, output: Tensor) -> None:
-            found = self.samplers[tap.name].extract(output, current, size)
-            collected.add(tap.name, found)
+    def analyse(self, reading: LayerReading) -> SeparationProfile:
+        """Measure what was read; a collective call.
 
+        Raises:
+            SeparationError: On every process, for layers that cannot be measured.
+        """
+        device = next((p.device for p in reading.model.parameters()), torch.device('cpu'))
+        with torch.no_grad():
+            return self._analyse(reading.collected, device)
+
+    def _collect(
+        self, model: nn.Module, batches: Iterable[Batch], forward: Forward
+    ) -> LayerReading:
+        reading = None
         with undisturbed(model, self.seed):
             for batch in batches:
-                if not settled:
+                if reading is None:
                     settle_forward(forward, model, batch)
-                    settled = True
-                if self.sampler is None:
-                    self.prepare(model, batch, forward)
-                for truth in batch.truths:
-                    truth.check_labels(num_classes)
-                current[:] = [self.sampler.candidates(one, self.seed) for one in batch.truths]
-                size = batch.input_size
-                if not collected.offer(current):
+                    if self.sampler is None:
+                        self.prepare(model, batch, forward)
+                    reading = self.start_reading(model)
+                if not reading.offer(batch.truths, batch.input_size):
                     continue
-                taps = Taps(model, [layer.tap for layer in self.chosen], read, stop_early=True)
-                with taps:
+                with reading.taps(stop_early=True) as taps:
                     taps.run(lambda inputs=batch.inputs: forward(model, inputs))
-                for image in current:
-                    image.truth = image.truth.without_pictures()
+                reading.end_batch()
         if self.sampler is None:
             raise SeparationError('There is no data to measure on: no batch came.')
-        return collected
+        return reading or self.start_reading(model)
 
     def _analyse(self, collected: Collection, device: torch.device) -> SeparationProfile:
         kept = collected.reservoir.merged().ids

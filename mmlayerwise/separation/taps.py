@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -112,13 +112,23 @@ class Taps:
         Raises:
             SeparationError: If a tap was not reached.
         """
+        result = None
+        with self.one_pass(), suppress(AllTapsRead):
+            result = forward()
+        return result
+
+    @contextmanager
+    def one_pass(self) -> Iterator[None]:
+        """Within it the model runs forward once; every tap is read once.
+
+        Raises:
+            SeparationError: At the end, if a tap was not reached.
+        """
         self._calls.clear()
         self._seen.clear()
         try:
             with self._watch:
-                result = forward()
-        except AllTapsRead:
-            result = None
+                yield
         finally:
             self._awaited.clear()
         unread = {tap.name for tap in self.taps if tap not in self._seen}
@@ -127,7 +137,6 @@ class Taps:
                 f'The forward pass did not reach {", ".join(sorted(unread))}: its path depends on '
                 'the input. Choose layers that run for every input.'
             )
-        return result
 
     def _hook(self, name: str, module: nn.Module, args: tuple, output: Any) -> None:
         key = (name, self._calls[name])

@@ -53,17 +53,22 @@ def test_a_tiny_run_writes_times_parts_and_memory(tmp_path):
     assert done.returncode == 0, done.stderr
     result = json.loads(out.read_text())
     assert len(result['iteration_seconds']) == 6
-    assert len(result['measurement_seconds']) == 3
     assert result['num_samples'] == 40
     iterations = -(-1000 // result['batch_size'])
     median = sorted(result['iteration_seconds'])[2:4]
     assert result['epoch']['iterations'] == iterations
     assert result['epoch']['seconds'] == pytest.approx(iterations * sum(median) / 2)
-    measured = sorted(result['measurement_seconds'])[1]
-    assert result['overhead'] == pytest.approx(measured / result['epoch']['seconds'])
-    parts = result['seconds_of_parts']
-    assert {'forward passes', 'neighbours', 'class means', 'loading images'} <= parts.keys()
-    assert sum(parts.values()) == pytest.approx(sum(result['measurement_seconds']) / 3, rel=0.1)
+    common = {'neighbours', 'class means', 'reading the layers'}
+    passes = {'forward passes', 'loading images'}
+    for way, found in result['forward_passes'].items():
+        assert len(found['measurement_seconds']) == 3
+        measured = sorted(found['measurement_seconds'])[1]
+        assert found['overhead'] == pytest.approx(measured / result['epoch']['seconds'])
+        parts = found['seconds_of_parts']
+        assert common <= parts.keys()
+        assert passes & parts.keys() == (passes if way == 'own' else set())
+        assert sum(parts.values()) == pytest.approx(sum(found['measurement_seconds']) / 3, rel=0.1)
+    assert result['forward_passes'].keys() == {'own', 'validation'}
     assert len(result['memory']['resident_mib']) == 3
     assert 'extrapolated' in result['epoch']['how']
     assert 'share of the epoch' in done.stdout

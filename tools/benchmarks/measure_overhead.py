@@ -21,8 +21,10 @@ from rich.table import Table
 import mmlayerwise  # noqa: F401  (supplies the operators before a toolbox is imported)
 from mmlayerwise.engine.launch import build_runner
 from mmlayerwise.engine.separation import InferenceForward, MeasuringData
-from mmlayerwise.separation import SeparationMeter, undisturbed
+from mmlayerwise.engine.validation_reading import ValidationReading
+from mmlayerwise.separation import SeparationMeter, SeparationProfile, undisturbed
 from mmlayerwise.separation.collection import Collection
+from mmlayerwise.separation.reading import LayerReading
 from mmlayerwise.separation.shares import SharedSamples
 from mmlayerwise.utils.environment import describe_environment
 from mmlayerwise.utils.errors import UserError, report_errors
@@ -31,7 +33,8 @@ from mmlayerwise.utils.files import write_atomically
 CONFIG = Path(__file__).parents[2] / 'configs/vgg/vgg16_1xb128-200e_cifar10.py'
 # What measuring is held to: share of the epoch, and share of the memory that it may grow by.
 LIMIT_OVERHEAD, LIMIT_GROWTH = 0.03, 0.02
-MEBIBYTE = 2**20
+# The part that a validation takes anyway.
+VALIDATION = 'validation'
 
 
 class Clock:
@@ -90,38 +93,71 @@ class Measurement:
 
     def __init__(self, runner: Runner, layers: str, max_samples: int) -> None:
         self.model = runner.model
+        self.loader = runner.val_loop.dataloader
         self.meter = SeparationMeter(layers, max_samples=max_samples, keep_going=True)
-        self.data = MeasuringData.from_dataloader(runner.val_loop.dataloader)
-        self.forward = InferenceForward()
+        self.data = MeasuringData.from_dataloader(self.loader)
+        # The mode of a validation finds the same layers.
+        self.forward = InferenceForward(mode='predict')
         with undisturbed(self.model):
             batch = self.data.first(self.model)
             self.meter.prepare(self.model, batch, self.forward)
             self.data.choose(self.meter.sampler, max_samples)
 
-    def run(self, clock: Clock) -> float:
-        """Measure once; returns the seconds it took."""
-        parts = [
-            ('reading the layers', type(self.meter.sampler), 'extract'),
-            ('keeping vectors', Collection, 'add'),
-            ('neighbours', SharedSamples, 'measure'),
-            ('class means', SharedSamples, 'center_index'),
-        ]
+    def own(self, clock: Clock) -> float:
+        """Measure once in forward passes made for it; returns the seconds it took."""
         start = time.perf_counter()
-        with clock.methods(parts), clock.part('everything else'):
+        with self._timed(clock):
             forward = clock.timed('forward passes', self.forward)
             batches = clocked(self.data.batches(self.model), clock)
             profile = self.meter.measure(self.model, batches, forward)
+        return self._checked(profile, time.perf_counter() - start)
+
+    def validation(self, clock: Clock) -> float:
+        """Measure once in a validation's forward passes; returns the seconds that this adds.
+
+        The validation's own loading and passes are not counted, as it makes them anyway.
+        """
+        before = clock.seconds.total()
+        with undisturbed(self.model), self._timed(clock):
+            reading = ValidationReading(
+                self.model, self.meter.start_reading(self.model), self.data, self.loader
+            )
+            batches = clocked(iter(self.loader), clock, VALIDATION)
+            for number, batch in enumerate(batches):
+                reading.start_batch(number)
+                with clock.part(VALIDATION):
+                    self.model.val_step(batch)
+                reading.end_batch()
+            reading.close()
+            profile = self.meter.analyse(reading.reading)
+        del clock.seconds[VALIDATION]
+        return self._checked(profile, clock.seconds.total() - before)
+
+    @contextmanager
+    def _timed(self, clock: Clock) -> Iterator[None]:
+        parts = [
+            ('reading the layers', type(self.meter.sampler), 'extract'),
+            ('keeping vectors', Collection, 'add'),
+            ('choosing samples', LayerReading, 'offer'),
+            ('neighbours', SharedSamples, 'measure'),
+            ('class means', SharedSamples, 'center_index'),
+        ]
+        with clock.methods(parts), clock.part('everything else'):
+            yield
+
+    @staticmethod
+    def _checked(profile: SeparationProfile, seconds: float) -> float:
         wrong = [layer.error for layer in profile.layers if layer.error]
         if wrong:
             raise UserError(f'The layers could not be measured: {wrong[0]}')
-        return time.perf_counter() - start
+        return seconds
 
 
-def clocked(batches: Iterator[Any], clock: Clock) -> Iterator[Any]:
+def clocked(batches: Iterator[Any], clock: Clock, name: str = 'loading images') -> Iterator[Any]:
     """Pass batches on and time how long they are waited for."""
     batches = iter(batches)
     while True:
-        with clock.part('loading images'):
+        with clock.part(name):
             batch = next(batches, None)
         if batch is None:
             return
@@ -151,19 +187,22 @@ def resident_mib() -> float:
 
 def measure(runner: Runner, args: argparse.Namespace) -> dict:
     """Train a little and measure the layers, epoch by epoch."""
-    steps, clock = training_steps(runner), Clock()
+    steps = training_steps(runner)
     next(steps)  # what is loaded at the first use
     measurement = Measurement(runner, args.layers, args.max_samples)
-    iterations, measurements, memory = [], [], []
+    ways = dict(own=measurement.own, validation=measurement.validation)
+    clocks = {way: Clock() for way in ways}
+    measurements: dict[str, list[float]] = {way: [] for way in ways}
+    iterations, memory = [], []
     console = Console(stderr=True)
     for _ in track(range(args.epochs), 'epochs', console=console, transient=True):
         iterations += [next(steps) for _ in range(args.iterations)]
-        measurements.append(measurement.run(clock))
+        for way, run in ways.items():
+            measurements[way].append(run(clocks[way]))
         memory.append(resident_mib())
     batch_size = runner.train_loop.dataloader.batch_size
     per_epoch = -(-args.epoch_images // batch_size)
     epoch = statistics.median(iterations) * per_epoch
-    measured = statistics.median(measurements)
     return dict(
         batch_size=batch_size,
         iteration_seconds=iterations,
@@ -175,10 +214,15 @@ def measure(runner: Runner, args: argparse.Namespace) -> dict:
         ),
         layers=[layer.name for layer in measurement.meter.chosen],
         num_samples=len(measurement.data.images),
-        measurement_seconds=measurements,
-        overhead=measured / epoch,
-        seconds_of_parts={
-            name: seconds / args.epochs for name, seconds in clock.seconds.most_common()
+        forward_passes={
+            way: dict(
+                measurement_seconds=seconds,
+                overhead=statistics.median(seconds) / epoch,
+                seconds_of_parts={
+                    name: total / args.epochs for name, total in clocks[way].seconds.most_common()
+                },
+            )
+            for way, seconds in measurements.items()
         },
         # The first measurement takes what is kept for the next ones.
         memory=dict(resident_mib=memory, growth=memory[-1] / memory[min(1, len(memory) - 1)] - 1),
@@ -187,19 +231,21 @@ def measure(runner: Runner, args: argparse.Namespace) -> dict:
 
 def show(result: dict) -> None:
     """Print what was found."""
-    table = Table('part of a measurement', title='{num_samples:,} samples'.format(**result))
-    table.add_column('seconds', justify='right')
-    table.add_column('share of the epoch', justify='right')
-    epoch = result['epoch']['seconds']
-    for name, seconds in result['seconds_of_parts'].items():
-        table.add_row(name, f'{seconds:.2f}', f'{seconds / epoch:.2%}')
     console = Console()
-    console.print(table)
-    console.print(
-        f'An epoch of {result["epoch"]["images"]:,} images takes {epoch:.0f} s (extrapolated), '
-        f'measuring {len(result["layers"])} layers {result["overhead"]:.2%} of it '
-        f'(aim {LIMIT_OVERHEAD:.0%}).'
-    )
+    epoch, count = result['epoch']['seconds'], result['num_samples']
+    for way, found in result['forward_passes'].items():
+        title = f'{count:,} samples, forward passes: {way}'
+        table = Table('part of a measurement', title=title)
+        table.add_column('seconds', justify='right')
+        table.add_column('share of the epoch', justify='right')
+        for name, seconds in found['seconds_of_parts'].items():
+            table.add_row(name, f'{seconds:.2f}', f'{seconds / epoch:.2%}')
+        console.print(table)
+        console.print(
+            f'An epoch of {result["epoch"]["images"]:,} images takes {epoch:.0f} s '
+            f'(extrapolated), measuring {len(result["layers"])} layers {found["overhead"]:.2%} of '
+            f'it (aim {LIMIT_OVERHEAD:.0%}).'
+        )
     memory = result['memory']
     console.print(
         f'Memory after each epoch: {", ".join(f"{mib:,.0f}" for mib in memory["resident_mib"])} '

@@ -10,15 +10,30 @@ from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
 from mmlayerwise.engine.separation import InferenceForward, MeasuringData
+from mmlayerwise.engine.validation_reading import (
+    ValidationReading,
+    choose_forward_passes,
+    refuse_validation_reading,
+)
 from mmlayerwise.registry import HOOKS
-from mmlayerwise.separation import SeparationError, SeparationMeter, SeparationProfile, undisturbed
+from mmlayerwise.separation import (
+    Batch,
+    SeparationError,
+    SeparationMeter,
+    SeparationProfile,
+    undisturbed,
+)
 from mmlayerwise.separation.choice import LayerPooling
 from mmlayerwise.separation.layers import LayerSelection
 from mmlayerwise.separation.neighbors import DEFAULT_MEMORY
+from mmlayerwise.separation.reading import LayerReading
 from mmlayerwise.separation.record import Measurement, SeparationRecord
+from mmlayerwise.separation.samples import build_sampler
 from mmlayerwise.separation.sketch import DEFAULT_DISTORTION, FEATURE_MEMORY
 from mmlayerwise.separation.table import format_table
 from mmlayerwise.visualization.separation_plot import draw_separation
+
+_FORWARD_PASSES = ('auto', 'own', 'validation')
 
 
 @HOOKS.register_module()
@@ -51,6 +66,10 @@ class SeparationHook(Hook):
             they are sketched.
         distortion: Relative error of the distances among sketches, between 0 and 1.
         backend: Which implementation searches for neighbours; plugins can give others.
+        forward_passes: ``'validation'`` reads the layers while the validation runs the model, which
+            costs no forward pass and no loading; for image and text samples. ``'own'`` runs the
+            model once more on the chosen images. ``'auto'`` does the former where it can, and says
+            which in the log. The samples are the same.
         class_scalars: Also give the visualizer the index of every class: layers times classes
             numbers a measurement.
     """
@@ -73,12 +92,19 @@ class SeparationHook(Hook):
         feature_memory: int = FEATURE_MEMORY,
         distortion: float = DEFAULT_DISTORTION,
         backend: str = 'exact',
+        forward_passes: str = 'auto',
         class_scalars: bool = False,
     ) -> None:
+        if forward_passes not in _FORWARD_PASSES:
+            names = ', '.join(map(repr, _FORWARD_PASSES))
+            raise SeparationError(
+                f'SeparationHook: forward_passes must be one of {names}, got {forward_passes!r}.'
+            )
         if interval < 1:
             raise SeparationError(f'SeparationHook: interval must be at least 1, got {interval}.')
         self.interval = interval
         self.initial = initial
+        self.forward_passes = forward_passes
         self.class_scalars = class_scalars
         self.settings = dict(
             layers=layers if isinstance(layers, str) else list(layers),
@@ -104,6 +130,7 @@ class SeparationHook(Hook):
         self.record = SeparationRecord(self.settings)
         self.data: MeasuringData | None = None
         self.forward: InferenceForward | None = None
+        self.reading: ValidationReading | None = None
         self.validations = 0
 
     def before_train(self, runner: Any) -> None:
@@ -122,14 +149,38 @@ class SeparationHook(Hook):
         if self.initial and runner.iter == 0:
             self._measure(runner)
 
+    def before_val_epoch(self, runner: Any) -> None:
+        """Get ready to read the layers, if this validation's passes are read."""
+        self._stop_reading()
+        if (self.validations + 1) % self.interval:
+            return
+        if self.data is None:
+            self._prepare(runner)
+        if self.forward_passes == 'validation':
+            model = _unwrapped(runner.model)
+            reading = self.meter.start_reading(model)
+            self.reading = ValidationReading(model, reading, self.data, runner.val_dataloader)
+
+    def before_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Say which batch comes."""
+        if self.reading is not None:
+            self.reading.start_batch(batch_idx)
+
+    def after_val_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Make sure that the batch's layers were read."""
+        if self.reading is not None:
+            self.reading.end_batch()
+
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Measure, log, and write the files."""
         self.validations += 1
         if self.validations % self.interval:
             return
-        if self.data is None:
-            self._prepare(runner)
-        indices = self._measure(runner)
+        reading = None if self.reading is None else self.reading.reading
+        self._stop_reading()
+        indices = self._measure(runner, reading)
         if metrics is not None:
             metrics.update(indices)
 
@@ -160,23 +211,44 @@ class SeparationHook(Hook):
         model = _unwrapped(runner.model)
         self.data = MeasuringData.from_dataloader(runner.val_dataloader, self.meter.seed)
         self.meter.classes = self.data.classes
-        self.forward = InferenceForward(getattr(runner.val_loop, 'fp16', False))
         with undisturbed(model, self.meter.seed):
             batch = self.data.first(model)
+            self._choose_forward_passes(runner, model, batch)
             self.forward.settle(model, batch.inputs)
             self.meter.prepare(model, batch, self.forward)
             self.data.choose(self.meter.sampler, self.meter.max_samples)
+        passes = "the validation's" if self.forward_passes == 'validation' else 'its own'
         message = (
             f'SeparationHook measures {len(self.meter.chosen)} layers by '
-            f'{self.meter.sampler.kind} samples of {len(self.data.images)} images.'
+            f'{self.meter.sampler.kind} samples of {len(self.data.images)} images, in '
+            f'{passes} forward passes.'
         )
         if self.meter.skipped:
             message += f' Without such samples: {", ".join(self.meter.skipped)}.'
         runner.logger.info(message)
 
-    def _measure(self, runner: Any) -> dict[str, float]:
+    def _choose_forward_passes(self, runner: Any, model: nn.Module, batch: Batch) -> None:
+        sampler = build_sampler(self.meter.samples, batch.truths)
+        reason = None
+        if self.forward_passes != 'own':
+            reason = refuse_validation_reading(runner, model, sampler)
+        self.forward_passes = choose_forward_passes(self.forward_passes, reason)
+        # The layers are found in the mode in which they will be read.
+        mode = 'predict' if self.forward_passes == 'validation' else None
+        self.forward = InferenceForward(getattr(runner.val_loop, 'fp16', False), mode)
+        self.settings['forward_passes'] = self.forward_passes
+
+    def _stop_reading(self) -> None:
+        if self.reading is not None:
+            self.reading.close()
+            self.reading = None
+
+    def _measure(self, runner: Any, reading: LayerReading | None = None) -> dict[str, float]:
         model = _unwrapped(runner.model)
-        profile = self.meter.measure(model, self.data.batches(model), self.forward)
+        if reading is None:
+            profile = self.meter.measure(model, self.data.batches(model), self.forward)
+        else:
+            profile = self.meter.analyse(reading)
         before = self.record.measurements[-1].profile if self.record.measurements else None
         epoch, iteration = _progress(runner)
         self.record.add(Measurement(epoch, iteration, profile))
