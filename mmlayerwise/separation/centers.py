@@ -7,6 +7,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from mmlayerwise.separation.distributed import world
+from mmlayerwise.separation.neighbor_points import CPU_CHUNK
 
 
 def class_centers(
@@ -34,10 +35,12 @@ def class_centers(
         float64 of shape (num_classes, dimension), on the device of ``features``.
     """
     device = features.device
-    step = max(1, max_memory // (16 * features.shape[1]))
+    memory = min(max_memory, CPU_CHUNK) if device.type == 'cpu' else max_memory
+    step = max(1, memory // (16 * features.shape[1]))
     largest = torch.zeros((), dtype=torch.float64, device=device)
     for part in features.split(step) if len(features) else ():
-        largest = torch.maximum(largest, part.abs().max().double())
+        low, high = torch.aminmax(part)
+        largest = torch.maximum(largest, torch.maximum(-low.double(), high.double()))
     counts = members.bincount(minlength=num_classes)
     if shared:
         largest, counts = _over_processes(largest, dist.ReduceOp.MAX), _over_processes(counts)

@@ -71,7 +71,8 @@ class Frame:
     of two, so exact; with it squares neither overflow nor underflow.
 
     Attributes:
-        shift: Shape (dimension,), float32 for points of at most that precision, else float64.
+        shift: Shape (dimension,), float32 if points of at most that precision are among them,
+            else float64.
         scale: Power of two that brings every coordinate into [-1, 1].
         plain: Whether float32 arithmetic can shift and scale without overflow or underflow.
     """
@@ -103,6 +104,9 @@ class Frame:
         if not shift.isfinite().all():  # no points, or their sum overflows
             shift = low / 2 + high / 2
         shift = shift.expand_as(low)
+        if any(_is_float32(cloud.values) for cloud in clouds) and shift.abs().max() < 2.0**100:
+            # Centres in float64 among float32 features, say: these are shifted in float32.
+            shift = shift.float()
         largest = max((end.double() - shift.double()).abs().max().item() for end in (low, high))
         if not largest < inf:
             raise SeparationError('features hold NaN or infinite values.')
@@ -112,7 +116,7 @@ class Frame:
 
     def place(self, values: Tensor, dtype: torch.dtype) -> Tensor:
         """Shift, scale and convert vectors; one rounding a coordinate."""
-        if self.plain and dtype == torch.float32:
+        if self.plain and dtype == torch.float32 and _is_float32(values):
             return (_wide(values) - self.shift).mul_(self.scale)
         return ((values.double() - self.shift.double()).mul_(self.scale)).to(dtype)
 
@@ -222,8 +226,11 @@ def squared_distances(left: Tensor, right: Tensor) -> Tensor:
     return terms[:, 0].clone()
 
 
+def _is_float32(values: Tensor) -> bool:
+    """Whether float32 represents the values exactly."""
+    return values.dtype in (torch.float16, torch.bfloat16, torch.float32)
+
+
 def _wide(values: Tensor) -> Tensor:
     """Represent the values exactly in float32, or in float64 where float32 cannot."""
-    if values.dtype in (torch.float16, torch.bfloat16):
-        return values.float()
-    return values if values.dtype == torch.float32 else values.double()
+    return values.float() if _is_float32(values) else values.double()
