@@ -96,6 +96,17 @@ REDUCTIONS: dict[str, Reduction] = {
         },
         boxes_leave_the_image=True,
     ),
+    # The weights are of CamVid's eleven classes.
+    'segnet_vgg16-bn_1xb12-40k_camvid-480x360': Reduction(
+        image_size=64,
+        channel_divisor=1,
+        deltas={
+            'backbone.widen_factor': 0.125,
+            'decode_head.in_channels': 64,
+            'decode_head.stage_channels': ((64, 64, 64), (64, 64, 32), (32, 32, 16), (16, 8), (8,)),
+            'decode_head.loss_decode.class_weight': None,
+        },
+    ),
     # SSDVGG has fixed widths. From 96 pixels the last levels need padding to exist at all, and
     # hardly any overlap is enough to let their large boxes train the regressors.
     'ssd300_coco': Reduction(
