@@ -38,100 +38,33 @@ if not is_installed(MODULE2PACKAGE['mmseg']):
 # Importing it registers what installed plugins bring.
 PLUGINS = 'mmlayerwise.plugin_components'
 
+
+def _child(parent: Registry, *packages: str) -> Registry:
+    """The registry of the scope below one of mmengine's, filled from some packages of this one."""
+    locations = [f'mmlayerwise.{package}' for package in packages]
+    return Registry(parent.name, parent=parent, scope=SCOPE, locations=[*locations, PLUGINS])
+
+
 # Networks and their parts, losses, data preprocessors.
-MODELS = Registry(
-    'model',
-    parent=MMENGINE_MODELS,
-    scope=SCOPE,
-    locations=['mmlayerwise.models', 'mmlayerwise.compression.compressed_model', PLUGINS],
-)
+MODELS = _child(MMENGINE_MODELS, 'models', 'compression.compressed_model')
 # Box coders, assigners, samplers, prior generators.
-TASK_UTILS = Registry(
-    'task util', parent=MMENGINE_TASK_UTILS, scope=SCOPE, locations=['mmlayerwise.models', PLUGINS]
-)
-DATASETS = Registry(
-    'dataset', parent=MMENGINE_DATASETS, scope=SCOPE, locations=['mmlayerwise.datasets', PLUGINS]
-)
-TRANSFORMS = Registry(
-    'transform',
-    parent=MMENGINE_TRANSFORMS,
-    scope=SCOPE,
-    locations=['mmlayerwise.datasets.transforms', PLUGINS],
-)
-METRICS = Registry(
-    'metric', parent=MMENGINE_METRICS, scope=SCOPE, locations=['mmlayerwise.evaluation', PLUGINS]
-)
-HOOKS = Registry(
-    'hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['mmlayerwise.engine', PLUGINS]
-)
-LOOPS = Registry(
-    'loop', parent=MMENGINE_LOOPS, scope=SCOPE, locations=['mmlayerwise.engine', PLUGINS]
-)
-VISUALIZERS = Registry(
-    'visualizer',
-    parent=MMENGINE_VISUALIZERS,
-    scope=SCOPE,
-    locations=['mmlayerwise.visualization', PLUGINS],
-)
+TASK_UTILS = _child(MMENGINE_TASK_UTILS, 'models')
+DATASETS = _child(MMENGINE_DATASETS, 'datasets')
+TRANSFORMS = _child(MMENGINE_TRANSFORMS, 'datasets.transforms')
+METRICS = _child(MMENGINE_METRICS, 'evaluation')
+HOOKS = _child(MMENGINE_HOOKS, 'engine')
+LOOPS = _child(MMENGINE_LOOPS, 'engine')
+VISUALIZERS = _child(MMENGINE_VISUALIZERS, 'visualization')
 
 # Where mmengine looks for the parts of a run; without a registry of the scope it warns of each.
-DATA_SAMPLERS = Registry(
-    'data sampler',
-    parent=MMENGINE_DATA_SAMPLERS,
-    scope=SCOPE,
-    locations=['mmlayerwise.datasets', PLUGINS],
-)
-EVALUATOR = Registry(
-    'evaluator',
-    parent=MMENGINE_EVALUATOR,
-    scope=SCOPE,
-    locations=['mmlayerwise.evaluation', PLUGINS],
-)
-LOG_PROCESSORS = Registry(
-    'log_processor',
-    parent=MMENGINE_LOG_PROCESSORS,
-    scope=SCOPE,
-    locations=['mmlayerwise.engine', PLUGINS],
-)
-MODEL_WRAPPERS = Registry(
-    'model_wrapper',
-    parent=MMENGINE_MODEL_WRAPPERS,
-    scope=SCOPE,
-    locations=['mmlayerwise.engine', PLUGINS],
-)
-OPTIMIZERS = Registry(
-    'optimizer', parent=MMENGINE_OPTIMIZERS, scope=SCOPE, locations=['mmlayerwise.engine', PLUGINS]
-)
-OPTIM_WRAPPERS = Registry(
-    'optim_wrapper',
-    parent=MMENGINE_OPTIM_WRAPPERS,
-    scope=SCOPE,
-    locations=['mmlayerwise.engine', PLUGINS],
-)
-OPTIM_WRAPPER_CONSTRUCTORS = Registry(
-    'optimizer wrapper constructor',
-    parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
-    scope=SCOPE,
-    locations=['mmlayerwise.engine', PLUGINS],
-)
-PARAM_SCHEDULERS = Registry(
-    'parameter scheduler',
-    parent=MMENGINE_PARAM_SCHEDULERS,
-    scope=SCOPE,
-    locations=['mmlayerwise.engine', PLUGINS],
-)
-RUNNERS = Registry(
-    'runner', parent=MMENGINE_RUNNERS, scope=SCOPE, locations=['mmlayerwise.engine', PLUGINS]
-)
-VISBACKENDS = Registry(
-    'vis_backend',
-    parent=MMENGINE_VISBACKENDS,
-    scope=SCOPE,
-    locations=['mmlayerwise.visualization', PLUGINS],
-)
-WEIGHT_INITIALIZERS = Registry(
-    'weight initializer',
-    parent=MMENGINE_WEIGHT_INITIALIZERS,
-    scope=SCOPE,
-    locations=['mmlayerwise.models', PLUGINS],
-)
+DATA_SAMPLERS = _child(MMENGINE_DATA_SAMPLERS, 'datasets')
+EVALUATOR = _child(MMENGINE_EVALUATOR, 'evaluation')
+LOG_PROCESSORS = _child(MMENGINE_LOG_PROCESSORS, 'engine')
+MODEL_WRAPPERS = _child(MMENGINE_MODEL_WRAPPERS, 'engine')
+OPTIMIZERS = _child(MMENGINE_OPTIMIZERS, 'engine')
+OPTIM_WRAPPERS = _child(MMENGINE_OPTIM_WRAPPERS, 'engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
+PARAM_SCHEDULERS = _child(MMENGINE_PARAM_SCHEDULERS, 'engine')
+RUNNERS = _child(MMENGINE_RUNNERS, 'engine')
+VISBACKENDS = _child(MMENGINE_VISBACKENDS, 'visualization')
+WEIGHT_INITIALIZERS = _child(MMENGINE_WEIGHT_INITIALIZERS, 'models')
