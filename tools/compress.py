@@ -18,10 +18,10 @@ from mmlayerwise.compression.criteria import CRITERIA
 from mmlayerwise.compression.head_search import HeadSearch
 from mmlayerwise.compression.reading import Progress as ProgressFunction
 from mmlayerwise.compression.settings import BUDGETS, PlannerSettings
-from mmlayerwise.compression.significance import SignificanceTest
 from mmlayerwise.engine.analysis import sampler_options
 from mmlayerwise.engine.compression import CompressionOptions, compress
 from mmlayerwise.engine.launch import add_common_arguments, load_config
+from mmlayerwise.separation.significance import SignificanceTest
 from mmlayerwise.utils.errors import UserError, report_errors
 
 EXAMPLES = """\

@@ -10,8 +10,8 @@ from torch.nn.modules.pooling import _AvgPoolNd, _MaxPoolNd
 
 from mmlayerwise.compression.agreement import Agreement
 from mmlayerwise.compression.errors import CompressionError
-from mmlayerwise.compression.significance import Difference, SignificanceTest, paired_difference
 from mmlayerwise.separation.layers import Layer, Trace, layer_kinds
+from mmlayerwise.separation.significance import Difference, SignificanceTest, paired_difference
 
 
 @dataclass

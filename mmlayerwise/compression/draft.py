@@ -13,7 +13,7 @@ from mmlayerwise.compression.flops import measure_cost
 from mmlayerwise.compression.outputs import Example
 from mmlayerwise.compression.plan import CompressionPlan, Savings, Step, fingerprint
 from mmlayerwise.compression.settings import PlannerSettings
-from mmlayerwise.compression.significance import paired_difference
+from mmlayerwise.separation.significance import paired_difference
 
 
 class Draft:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from mmlayerwise.compression.criteria import CRITERIA
 from mmlayerwise.compression.errors import CompressionError
-from mmlayerwise.compression.significance import SignificanceTest
+from mmlayerwise.separation.significance import SignificanceTest
 
 CUTS = ('auto', 'index', 'none')
 BUDGETS = ('flops', 'parameters')

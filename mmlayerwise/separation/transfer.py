@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mmlayerwise.compression.significance import Difference, SignificanceTest, paired_difference
 from mmlayerwise.separation.errors import SeparationError
 from mmlayerwise.separation.indices import wilson_interval
+from mmlayerwise.separation.significance import Difference, SignificanceTest, paired_difference
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from torch import nn
 from mmlayerwise.compression import cutting
 from mmlayerwise.compression.agreement import Agreement
 from mmlayerwise.compression.cutting import BlockIndex
-from mmlayerwise.compression.significance import SignificanceTest
 from mmlayerwise.separation.layers import Layer, Trace
+from mmlayerwise.separation.significance import SignificanceTest
 from mmlayerwise.separation.taps import Tap
 
 

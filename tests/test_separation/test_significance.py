@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmlayerwise.compression import CompressionError
-from mmlayerwise.compression.significance import (
+from mmlayerwise.separation.errors import SeparationError
+from mmlayerwise.separation.significance import (
     Difference,
     SignificanceTest,
     paired_difference,
@@ -34,7 +34,7 @@ def test_only_common_samples_are_compared():
 
 
 def test_too_few_common_samples_are_refused():
-    with pytest.raises(CompressionError, match='at least 2; got 1'):
+    with pytest.raises(SeparationError, match='at least 2; got 1'):
         paired_difference(torch.ones(2), torch.ones(2), torch.tensor([1, 2]), torch.tensor([2, 3]))
 
 
@@ -54,5 +54,5 @@ def test_thresholds_can_be_set():
     assert SignificanceTest().rises(difference)
     assert not SignificanceTest(least=0.03).rises(difference)
     assert not SignificanceTest(z=5).rises(difference)
-    with pytest.raises(CompressionError, match='must not be negative'):
+    with pytest.raises(SeparationError, match='must not be negative'):
         SignificanceTest(z=-1)

@@ -6,7 +6,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from mmlayerwise.compression.errors import CompressionError
+from mmlayerwise.separation.errors import SeparationError
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SignificanceTest:
 
     def __post_init__(self) -> None:
         if not (self.least >= 0 and self.z >= 0):
-            raise CompressionError(
+            raise SeparationError(
                 f'The thresholds of significance must not be negative; got least={self.least}, '
                 f'z={self.z}'
             )
@@ -69,13 +69,13 @@ def paired_difference(
         after_ids: Likewise.
 
     Raises:
-        CompressionError: If fewer than two samples are common.
+        SeparationError: If fewer than two samples are common.
     """
     if before_ids is not None and after_ids is not None:
         before = before[torch.isin(before_ids, after_ids)]
         after = after[torch.isin(after_ids, before_ids)]
     if len(before) != len(after) or len(before) < 2:
-        raise CompressionError(
+        raise SeparationError(
             f'A paired test needs the same samples twice, at least 2; got {len(before)} and '
             f'{len(after)}. Measure on more images'
         )
