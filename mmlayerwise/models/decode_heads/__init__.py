@@ -7,8 +7,16 @@ __all__ = []
 if find_spec('mmseg') is not None:
     from mmlayerwise.models.decode_heads.fcn_skip_head import FCNSkipHead
     from mmlayerwise.models.decode_heads.gcn_head import GCNHead
+    from mmlayerwise.models.decode_heads.parsenet_head import ParseNetHead
     from mmlayerwise.models.decode_heads.segnet_head import SegNetHead
     from mmlayerwise.models.decode_heads.unet_classic_head import UNetClassicHead
     from mmlayerwise.models.decode_heads.unet_head import UNetHead
 
-    __all__ += ['FCNSkipHead', 'GCNHead', 'SegNetHead', 'UNetClassicHead', 'UNetHead']
+    __all__ += [
+        'FCNSkipHead',
+        'GCNHead',
+        'ParseNetHead',
+        'SegNetHead',
+        'UNetClassicHead',
+        'UNetHead',
+    ]
