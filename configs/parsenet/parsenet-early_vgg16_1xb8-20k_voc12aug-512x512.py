@@ -1,0 +1,25 @@
+_base_ = [
+    '../_base_/models/parsenet_vgg16.py',
+    'mmseg::_base_/datasets/pascal_voc12_aug.py',
+    '../_base_/segmentation_runtime.py',
+]
+
+model = dict(data_preprocessor=dict(size=(512, 512)))
+train_dataloader = dict(batch_size=8)
+
+max_iters = 20000
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=2000)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+# New classifiers learn ten times, biases twice as fast.
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='SGD', lr=1e-3, momentum=0.9, weight_decay=5e-4),
+    paramwise_cfg=dict(
+        bias_lr_mult=2.0,
+        bias_decay_mult=0.0,
+        custom_keys={'decode_head.conv': dict(lr_mult=10.0)},
+    ),
+)
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, end=max_iters, by_epoch=False)]
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=2000, max_keep_ckpts=1))
