@@ -6,6 +6,7 @@ Those that inherit from a toolbox are there where the toolbox is installed.
 from importlib.util import find_spec
 
 from mmlayerwise.models.backbones.alexnet import AlexNet
+from mmlayerwise.models.backbones.densenet import DenseNet
 from mmlayerwise.models.backbones.densenet_cifar import DenseNetCIFAR
 from mmlayerwise.models.backbones.googlenet import GoogLeNet
 from mmlayerwise.models.backbones.inception_v3 import InceptionV3
@@ -18,6 +19,7 @@ __all__ = [
     'VDCNN',
     'VGG',
     'AlexNet',
+    'DenseNet',
     'DenseNetCIFAR',
     'GoogLeNet',
     'InceptionV3',
@@ -30,6 +32,16 @@ if find_spec('mmdet') is not None:
     from mmlayerwise.models.backbones.darknet19 import Darknet19
     from mmlayerwise.models.backbones.dla import DLANet
     from mmlayerwise.models.backbones.resnet_cifar import ResNetCIFAR
+    from mmlayerwise.models.backbones.scaled_darknet import ScaledDarknet
+    from mmlayerwise.models.backbones.scaled_efficientnet import ScaledEfficientNet
     from mmlayerwise.models.backbones.yolov1_darknet import YOLOv1Darknet
 
-    __all__ += ['CSPDarknet53', 'DLANet', 'Darknet19', 'ResNetCIFAR', 'YOLOv1Darknet']
+    __all__ += [
+        'CSPDarknet53',
+        'DLANet',
+        'Darknet19',
+        'ResNetCIFAR',
+        'ScaledDarknet',
+        'ScaledEfficientNet',
+        'YOLOv1Darknet',
+    ]
