@@ -8,6 +8,7 @@ if find_spec('mmseg') is not None:
     from mmlayerwise.models.decode_heads.fcn_skip_head import FCNSkipHead
     from mmlayerwise.models.decode_heads.gcn_head import GCNHead
     from mmlayerwise.models.decode_heads.parsenet_head import ParseNetHead
+    from mmlayerwise.models.decode_heads.refinenet_head import RefineNetHead
     from mmlayerwise.models.decode_heads.segnet_head import SegNetHead
     from mmlayerwise.models.decode_heads.unet_classic_head import UNetClassicHead
     from mmlayerwise.models.decode_heads.unet_head import UNetHead
@@ -16,6 +17,7 @@ if find_spec('mmseg') is not None:
         'FCNSkipHead',
         'GCNHead',
         'ParseNetHead',
+        'RefineNetHead',
         'SegNetHead',
         'UNetClassicHead',
         'UNetHead',
