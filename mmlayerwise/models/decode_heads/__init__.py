@@ -5,8 +5,10 @@ from importlib.util import find_spec
 __all__ = []
 
 if find_spec('mmseg') is not None:
+    from mmlayerwise.models.decode_heads.deconvnet_head import DeconvNetHead
     from mmlayerwise.models.decode_heads.fcn_skip_head import FCNSkipHead
     from mmlayerwise.models.decode_heads.gcn_head import GCNHead
+    from mmlayerwise.models.decode_heads.ladder_dense_head import LadderDenseHead
     from mmlayerwise.models.decode_heads.parsenet_head import ParseNetHead
     from mmlayerwise.models.decode_heads.refinenet_head import RefineNetHead
     from mmlayerwise.models.decode_heads.segnet_head import SegNetHead
@@ -14,8 +16,10 @@ if find_spec('mmseg') is not None:
     from mmlayerwise.models.decode_heads.unet_head import UNetHead
 
     __all__ += [
+        'DeconvNetHead',
         'FCNSkipHead',
         'GCNHead',
+        'LadderDenseHead',
         'ParseNetHead',
         'RefineNetHead',
         'SegNetHead',

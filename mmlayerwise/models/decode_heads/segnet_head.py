@@ -34,6 +34,8 @@ class SegNetHead(BaseDecodeHead):
         **kwargs: Arguments of mmseg's ``BaseDecodeHead``.
     """
 
+    conv_cfg_of_stages = dict(type='mmlayerwise.BiasedConv2d')
+
     def __init__(
         self,
         in_channels: int = 512,
@@ -74,13 +76,15 @@ class SegNetHead(BaseDecodeHead):
             in_channels = widths[-1]
         self.conv_seg = nn.Conv2d(channels, self.out_channels, 3, padding=1)
 
-    def _convolution(self, in_channels: int, out_channels: int) -> ConvModule:
+    def _convolution(
+        self, in_channels: int, out_channels: int, kernel_size: int = 3, padding: int = 1
+    ) -> ConvModule:
         return ConvModule(
             in_channels,
             out_channels,
-            3,
-            padding=1,
-            conv_cfg=dict(type='mmlayerwise.BiasedConv2d'),
+            kernel_size,
+            padding=padding,
+            conv_cfg=self.conv_cfg_of_stages,
             norm_cfg=self.norm_cfg,
         )
 

@@ -1,6 +1,7 @@
 """Layers that several networks share."""
 
 from mmlayerwise.models.layers.biased_conv2d import BiasedConv2d
+from mmlayerwise.models.layers.biased_conv_transpose2d import BiasedConvTranspose2d
 from mmlayerwise.models.layers.bilinear_conv_transpose import BilinearConvTranspose2d
 from mmlayerwise.models.layers.k_max_pooling import HalvingKMaxPooling, k_max_pool
 from mmlayerwise.models.layers.l2_normalization import L2Normalization
@@ -15,6 +16,7 @@ from mmlayerwise.models.layers.word_tree import WordTree
 
 __all__ = [
     'BiasedConv2d',
+    'BiasedConvTranspose2d',
     'BilinearConvTranspose2d',
     'HalvingKMaxPooling',
     'L2Normalization',
