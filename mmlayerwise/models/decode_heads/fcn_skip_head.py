@@ -168,5 +168,6 @@ class FCNSkipHead(BaseDecodeHead):
         """
         meta = batch_img_metas[0]
         windowed = isinstance(meta['img_shape'], torch.Size)  # by mmseg's sliding inference
-        height, width = meta['img_shape' if windowed else 'pad_shape'][:2]
+        padded = 'pad_shape' in meta and not windowed
+        height, width = meta['pad_shape' if padded else 'img_shape'][:2]
         return super().predict_by_feat(seg_logits[..., :height, :width], batch_img_metas)

@@ -72,6 +72,22 @@ def test_scores_cover_the_image(size, kwargs, scales):
     assert head.predict_by_feat(scores, metas).shape == (1, 21, *size)
 
 
+@pytest.mark.parametrize(
+    ('meta', 'size'),
+    [
+        (dict(img_shape=(30, 40)), (30, 40)),
+        (dict(img_shape=(30, 40), pad_shape=(32, 48)), (32, 48)),
+        # A window of mmseg's sliding inference.
+        (dict(img_shape=torch.Size((16, 24)), pad_shape=(32, 48)), (16, 24)),
+    ],
+    ids=['not padded', 'padded', 'window'],
+)
+def test_scores_are_cropped_to_the_input(meta, size):
+    head, scores = build(1, TINY, num_classes=3), torch.randn(1, 3, 64, 64)
+    cropped = head.predict_by_feat(scores, [meta])
+    assert torch.equal(cropped, scores[..., : size[0], : size[1]])
+
+
 def test_equals_interpolation_of_the_sum_of_scores():
     torch.manual_seed(0)
     head = build(3, TINY, num_classes=3, skip_scales=(0.5, 0.25)).double()
