@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
-from mmdet.models.backbones import Darknet
 from mmdet.models.layers.csp_layer import DarknetBottleneck
 from torch import nn
 
+from mmlayerwise.models.backbones.scaled_darknet import ScaledDarknet
 from mmlayerwise.registry import MODELS
 
 MISH = dict(type='mmlayerwise.Mish', inplace=False)
@@ -51,7 +51,7 @@ class _CSPStage(nn.Module):
 
 
 @MODELS.register_module()
-class CSPDarknet53(Darknet):
+class CSPDarknet53(ScaledDarknet):
     """Darknet-53 with cross-stage partial connections and Mish.
 
     Bochkovskiy et al., "YOLOv4", 2020 (https://arxiv.org/abs/2004.10934), as in darknet's
@@ -63,7 +63,7 @@ class CSPDarknet53(Darknet):
         out_indices: Stages to return, from 0 (the first convolution) to 5.
         act_cfg: Config of the activation; Mish by default.
         norm_eval: Whether batch normalisation uses its running statistics in training too.
-        kwargs: As for mmdet's ``Darknet``, without ``depth``.
+        kwargs: As for :class:`ScaledDarknet`, without ``depth``.
     """
 
     def __init__(

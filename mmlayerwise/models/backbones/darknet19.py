@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmcv.cnn import ConvModule
-from mmdet.models.backbones import Darknet
 from torch import nn
 
+from mmlayerwise.models.backbones.scaled_darknet import ScaledDarknet
 from mmlayerwise.registry import MODELS
 
 
 @MODELS.register_module()
-class Darknet19(Darknet):
+class Darknet19(ScaledDarknet):
     """Darknet-19: 3x3 convolutions, each pair with a 1x1 convolution between, and max-pooling.
 
     Redmon and Farhadi, "YOLO9000: better, faster, stronger", 2017, table 6
@@ -22,7 +22,7 @@ class Darknet19(Darknet):
     Args:
         out_indices: Stages to return, from 0 (the first convolution) to 5.
         norm_eval: Whether batch normalisation uses its running statistics in training too.
-        kwargs: As for mmdet's ``Darknet``, without ``depth``.
+        kwargs: As for :class:`ScaledDarknet`, without ``depth``.
     """
 
     arch_settings = {  # convolutions of each stage; their input and output channels

@@ -6,6 +6,7 @@ from mmcv.cnn import ConvModule
 from mmdet.models.backbones import Darknet
 from torch import nn
 
+from mmlayerwise.models.backbones.widths import scale_branches
 from mmlayerwise.registry import MODELS
 
 # Of every stage after the first convolution, (channels, kernel size, stride) of the convolutions.
@@ -33,6 +34,7 @@ class YOLOv1Darknet(Darknet):
         norm_cfg: Config of the normalisation. None, as in the paper, leaves it out and gives the
             convolutions biases; darknet's later ``yolov1.cfg`` has batch normalisation.
         act_cfg: Config of the activation; leaky ReLU with slope 0.1 by default.
+        widen_factor: Factor on the channels of all convolutions.
         frozen_stages: The first ``frozen_stages`` stages are not trained.
         norm_eval: Whether normalisation uses its running statistics in training too.
         init_cfg: Initialisation config of mmengine; Kaiming's by default.
@@ -43,6 +45,7 @@ class YOLOv1Darknet(Darknet):
         out_indices: Sequence[int] = (5,),
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
+        widen_factor: float = 1.0,
         frozen_stages: int = -1,
         norm_eval: bool = False,
         init_cfg: dict | list[dict] | None = None,
@@ -76,3 +79,5 @@ class YOLOv1Darknet(Darknet):
                 in_channels = channels
             self.add_module(f'stage{index}', stage)
             self.cr_blocks.append(f'stage{index}')
+        if widen_factor != 1:
+            scale_branches(self, widen_factor)

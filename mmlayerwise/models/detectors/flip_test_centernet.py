@@ -14,6 +14,8 @@ class FlipTestCenterNet(CenterNet):
 
     Heat maps and sizes of the image and of its mirror image are averaged before peaks are taken;
     the offsets are those of the image. It is on where ``test_cfg.flip_test`` is true.
+
+    Images that ``RandomCenterCropPad`` did not centre are taken to have no border.
     """
 
     def predict(
@@ -29,6 +31,10 @@ class FlipTestCenterNet(CenterNet):
         Returns:
             The data samples with ``pred_instances``.
         """
+        for sample in batch_data_samples:
+            if 'border' not in sample:
+                height, width = sample.img_shape[:2]
+                sample.set_metainfo(dict(border=(0, height, 0, width)))
         if not self.test_cfg.get('flip_test'):
             return super().predict(batch_inputs, batch_data_samples, rescale)
         heatmap, size, offset = self._last_maps(batch_inputs)

@@ -67,3 +67,11 @@ def test_the_flip_test_is_an_option(detector):
     assert float(single.scores[0]) == pytest.approx(
         float(detector._last_maps(image)[0].max()), rel=1e-5
     )
+
+
+def test_an_image_that_nothing_centred_has_no_border(detector):
+    image = torch.randn(1, 3, 64, 64)
+    sample = DetDataSample(metainfo=dict(img_shape=(64, 64), batch_input_shape=(64, 64)))
+    with torch.no_grad():
+        (sample,) = detector.predict(image, [sample], rescale=False)
+    assert torch.equal(sample.pred_instances.bboxes, detect(detector, image).bboxes)
