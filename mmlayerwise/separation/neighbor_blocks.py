@@ -18,12 +18,13 @@ from mmlayerwise.separation.neighbor_points import (
     Frame,
     Placed,
     as_queries,
+    chunk_bytes,
     chunk_rows,
     padded_width,
 )
 
-# Rows of a block: on the CPU it stays in the cache while its minima are taken.
-LARGEST_TILE = {'cpu': 512}
+# Rows of a block: on the CPU it stays near the cores while its minima are taken.
+LARGEST_TILE = {'cpu': 1024}
 LARGEST_TILE_ELSEWHERE = 8192
 SMALLEST_TILE = 8
 # Pairs in question beside the k wanted ones before a query is left to higher precision.
@@ -96,6 +97,49 @@ def relative_error(dimension: int, dtype: torch.dtype) -> float:
     """
     rounding = (dimension + 16) * torch.finfo(dtype).eps / 2
     return 2.1 * rounding / (1 - rounding) if rounding < 0.25 else float('inf')
+
+
+class PairList:
+    """Pairs of a query and a point, without those of queries that have too many.
+
+    Args:
+        rows: int64: numbers of the queries.
+        limit: How many pairs a query may have.
+        itself: Whether queries are points, none of which pairs with itself.
+    """
+
+    def __init__(self, rows: Tensor, limit: int, itself: bool) -> None:
+        self.rows, self.limit, self.itself = rows, limit, itself
+        self.left, self.right = [rows[:0]], [rows[:0]]
+        self.size = 0
+        self.many = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+
+    def add(self, left: Tensor, right: Tensor) -> None:
+        """Take pairs of a position in ``rows`` and a point's number."""
+        self.left.append(left)
+        self.right.append(right)
+        self.size += len(left)
+        # Sieving costs as much as what it sieves, so the list may grow to twice its final length.
+        if self.size > 2 * self.limit * len(self.rows):
+            self._sieve()
+
+    def finish(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The pairs, and a bool mask of shape (num_rows,) of the queries with too many."""
+        self._sieve()
+        return self.left[0], self.right[0], self.many
+
+    def _sieve(self) -> None:
+        left, right = torch.cat(self.left), torch.cat(self.right)
+        kept = ~self.many[left]
+        if self.itself:
+            kept &= self.rows[left] != right
+        left, right = left[kept], right[kept]
+        crowded = left.bincount(minlength=len(self.rows)) > self.limit
+        if crowded.any():
+            self.many |= crowded
+            kept = ~crowded[left]
+            left, right = left[kept], right[kept]
+        self.left, self.right, self.size = [left], [right], len(left)
 
 
 class BlockSearch:
@@ -175,7 +219,7 @@ class BlockSearch:
             upper = slice(top // bucket, -(-end // bucket))
             for start in range(top, count, tile):
                 stop = min(start + tile, count)
-                bound = self._bounds(query, everyone[top:end], start, stop)
+                bound = self._bounds(query, everyone[top:end], start, stop, own=start == top)
                 part = slice(start // bucket, -(-stop // bucket))
                 found[top:end, part] = _row_minima(bound, bucket)
                 if start > top:
@@ -189,52 +233,51 @@ class BlockSearch:
             minima: Their minima.
 
         Returns:
-            Positions in ``rows`` and numbers of the points, pair by pair, and a bool mask of shape
-            (num_rows,) of the queries that have too many such pairs; these have none here.
+            Positions in ``rows`` and numbers of the points, pair by pair, those of a query in
+            ascending order, and a bool mask of shape (num_rows,) of the queries that have too many
+            such pairs; these have none here.
         """
-        reach, near = self._reach(rows, minima)
-        many = near.sum(1) > self.plan.limit
-        near[many] = False
+        reach, hits, many = self._reach(rows, minima)
         # Bucket by bucket: its points are consecutive, so a block of them is one matrix product.
-        hits = near.T.contiguous().nonzero()
-        counts = hits[:, 0].bincount(minlength=near.shape[1]).tolist()
-        found = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
-        left, right = [rows[:0]], [rows[:0]]
+        hits = hits[hits[:, 1].argsort(stable=True)]
+        counts = hits[:, 1].bincount(minlength=minima.shape[1]).tolist()
+        pairs = PairList(rows, self.plan.limit, self.itself)
         size, total = self.plan.bucket, len(self.points.cloud)
         # No more entries than a block has.
         step = self.plan.tile
-        for number, members in enumerate(hits[:, 1].split(counts)):
+        for number, members in enumerate(hits[:, 0].split(counts)):
             start, stop = number * size, min((number + 1) * size, total)
             # The few points change places with the many queries, which need no copy then.
             point = self._as_queries(self.points.rows(start, stop)) if len(members) else None
             for row in members.split(step):
                 block = rows[row]
-                bound = self._bounds(self.queries.take(block), block, start, stop, point)
-                close = bound <= reach[row, None]
-                found[row] += close.sum(1)
-                close &= (found[row] <= self.plan.limit)[:, None]
-                row_hit, column = close.nonzero(as_tuple=True)
-                left.append(row[row_hit])
-                right.append(column + start)
-        many |= found > self.plan.limit
-        left, right = torch.cat(left), torch.cat(right)
-        certain = ~many[left]
-        return left[certain], right[certain], many
+                bound = self._bounds(self.queries.take(block), block, start, stop, point, own=False)
+                row_hit, column = (bound <= reach[row, None]).nonzero(as_tuple=True)
+                pairs.add(row[row_hit], column + start)
+        left, right, crowded = pairs.finish()
+        return left, right, many | crowded
 
-    def _reach(self, rows: Tensor, minima: Tensor) -> tuple[Tensor, Tensor]:
-        """Upper bound of the k-th smallest squared distance, and the buckets within it."""
+    def _reach(self, rows: Tensor, minima: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How far a query's neighbours can be, and the buckets within it.
+
+        Returns:
+            Upper bound of the k-th smallest squared distance, shape (num_rows,); pairs of a
+            position in ``rows`` and a bucket, shape (num_pairs, 2); and a bool mask of shape
+            (num_rows,) of the queries that have too many buckets, which have no pairs.
+        """
         num_buckets = minima.shape[1]
         reach = torch.empty(len(rows), dtype=minima.dtype, device=rows.device)
-        near = torch.empty(minima.shape, dtype=torch.bool, device=rows.device)
+        many = torch.empty(len(rows), dtype=torch.bool, device=rows.device)
+        hits = [rows.new_empty(0, 2)]
         largest = torch.finfo(minima.dtype).max
         # The ranking rounds in float64, and so does the comparison in the dtype of the minima.
         slack = 1 + 8 * self.points.cloud.dimension * torch.finfo(torch.float64).eps
         slack *= 1 + 4 * torch.finfo(minima.dtype).eps
-        step = max(1, self.memory // (8 * 32 * num_buckets))
+        step = max(1, chunk_bytes(rows.device, self.memory) // (8 * num_buckets))
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
             norms = self.queries.norms[rows[part], None] + self.bucket_norms
-            upper = minima[part].double() + (2 * self.error) * norms
+            upper = norms.mul_(2 * self.error).add_(minima[part])
             # k buckets hold k points.
             if self.k == 1:
                 kth = upper.amin(1)
@@ -244,14 +287,25 @@ class BlockSearch:
                 kth = upper.new_full((len(upper),), torch.inf)
             kth = (kth + 4 * self.tiny) * slack
             reach[part] = kth.clamp(max=largest).to(minima.dtype)
-            near[part] = minima[part] <= reach[part, None]
-        return reach, near
+            near = minima[part] <= reach[part, None]
+            many[part] = near.sum(1, dtype=torch.int32) > self.plan.limit
+            near &= ~many[part, None]
+            found = near.nonzero()
+            found[:, 0] += start
+            hits.append(found)
+        return reach, torch.cat(hits), many
 
     def _as_queries(self, rows: Tensor) -> Tensor:
         return as_queries(rows, self.points.cloud.dimension)
 
     def _bounds(
-        self, query: Tensor, rows: Tensor, start: int, stop: int, point: Tensor | None = None
+        self,
+        query: Tensor,
+        rows: Tensor,
+        start: int,
+        stop: int,
+        point: Tensor | None = None,
+        own: bool = True,
     ) -> Tensor:
         """Lower bounds of squared distances; infinity for pairs that are not admitted.
 
@@ -262,19 +316,20 @@ class BlockSearch:
             start: First of the points.
             stop: Behind the last one.
             point: These points, if they are made ready.
+            own: Whether a query can be among the points.
         """
         point = self.points.rows(start, stop) if point is None else point
         shape = len(query), stop - start
         bound = self.buffer[: shape[0] * shape[1]].view(shape)
         torch.mm(query, point.T, out=bound)
         if self.points.cloud.groups is not None:
-            own = self.queries.cloud.groups_of(rows)[:, None]
+            asked = self.queries.cloud.groups_of(rows)[:, None]
             other = self.points.cloud.groups_of(slice(start, stop))[None]
             # Groups are often consecutive (the pixels of an image): most blocks have none in both.
-            disjoint = own.numel() == 0 or own.amin() > other.amax() or other.amin() > own.amax()
+            disjoint = not len(asked) or asked.amin() > other.amax() or other.amin() > asked.amax()
             if not disjoint:
-                bound.masked_fill_(own == other, torch.inf)
-        if self.itself:
+                bound.masked_fill_(asked == other, torch.inf)
+        if self.itself and own:
             row = ((rows >= start) & (rows < stop)).nonzero()[:, 0]
             bound[row, rows[row] - start] = torch.inf
         return bound

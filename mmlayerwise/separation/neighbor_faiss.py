@@ -45,9 +45,10 @@ def propose(ranking: Ranking, frame: Frame) -> Tensor:
         norms = query.double().square().sum(1)
         found, point = index.search(query.cpu().contiguous().numpy(), keep)
         found = torch.from_numpy(found).to(rows.device).double()
-        point = torch.from_numpy(point).to(rows.device)
+        point, order = torch.from_numpy(point).to(rows.device).sort(1)
+        found = found.gather(1, order)
         # Points that are not among the candidates are at least this far.
-        beyond = found[:, -1].clone() if keep < len(points) else torch.full_like(norms, torch.inf)
+        beyond = found.amax(1) if keep < len(points) else torch.full_like(norms, torch.inf)
         if ranking.itself:
             found[point == rows[:, None]] = torch.inf
         if points.groups is not None:

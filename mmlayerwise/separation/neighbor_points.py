@@ -42,9 +42,10 @@ class Cloud:
             return self.values[start:stop]
         return self.values[self.index[start:stop]]
 
-    def take(self, points: Tensor) -> Tensor:
+    def take(self, points: Tensor, out: Tensor | None = None) -> Tensor:
         """Vectors of the points of the given numbers."""
-        return self.values[points if self.index is None else self.index[points]]
+        rows = points if self.index is None else self.index[points]
+        return torch.index_select(self.values, 0, rows, out=out)
 
     def groups_of(self, points: Tensor | slice) -> Tensor:
         """Groups of the points of the given numbers."""
@@ -56,10 +57,14 @@ class Cloud:
         return Cloud(self.values, self.groups, index)
 
 
+def chunk_bytes(device: torch.device, memory: int) -> int:
+    """How much to work on at a time: little on the CPU, so that it stays in its cache."""
+    return min(CPU_CHUNK if device.type == 'cpu' else memory, memory // 8)
+
+
 def chunk_rows(cloud: Cloud, memory: int) -> int:
-    """How many vectors to convert at a time: few on the CPU, so that they stay in its cache."""
-    largest = CPU_CHUNK if cloud.values.device.type == 'cpu' else memory
-    return max(2, min(largest, memory // 8) // (24 * cloud.dimension))
+    """How many vectors to convert at a time."""
+    return max(2, chunk_bytes(cloud.values.device, memory) // (24 * cloud.dimension))
 
 
 @dataclass(frozen=True)
@@ -114,11 +119,12 @@ class Frame:
         plain = shift.dtype == torch.float32 and -60 < exponent < 100
         return cls(shift, 2.0**-exponent, plain)
 
-    def place(self, values: Tensor, dtype: torch.dtype) -> Tensor:
+    def place(self, values: Tensor, dtype: torch.dtype, out: Tensor | None = None) -> Tensor:
         """Shift, scale and convert vectors; one rounding a coordinate."""
         if self.plain and dtype == torch.float32 and _is_float32(values):
-            return (_wide(values) - self.shift).mul_(self.scale)
-        return ((values.double() - self.shift.double()).mul_(self.scale)).to(dtype)
+            return torch.sub(_wide(values), self.shift, out=out).mul_(self.scale)
+        placed = (values.double() - self.shift.double()).mul_(self.scale)
+        return placed.to(dtype) if out is None else out.copy_(placed)
 
 
 class Placed:
@@ -160,11 +166,12 @@ class Placed:
         held = torch.empty(len(cloud), self.width, dtype=dtype, device=device) if hold else None
         for start in range(0, len(cloud), step):
             part = slice(start, start + step)
-            block = frame.place(cloud.rows(start, start + step), dtype)
+            block = held[part, : cloud.dimension] if hold else None
+            block = frame.place(cloud.rows(start, start + step), dtype, out=block)
             norms = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
             self.norms[part] = norms.square_()
-            if hold:
-                self._fill(held[part], block, self.norms[part])
+        if hold:
+            self._complete(held, self.norms)
         self.held = held
 
     def rows(self, start: int, stop: int) -> Tensor:
@@ -180,12 +187,12 @@ class Placed:
         return self._made(self.cloud.take(points), self.norms[points])
 
     def _made(self, values: Tensor, norms: Tensor) -> Tensor:
-        block = self.frame.place(values, self.dtype)
-        return self._fill(block.new_empty(len(block), self.width), block, norms)
+        rows = values.new_empty((len(values), self.width), dtype=self.dtype)
+        self.frame.place(values, self.dtype, out=rows[:, : values.shape[1]])
+        return self._complete(rows, norms)
 
-    def _fill(self, rows: Tensor, block: Tensor, norms: Tensor) -> Tensor:
-        dimension = block.shape[1]
-        rows[:, :dimension] = block
+    def _complete(self, rows: Tensor, norms: Tensor) -> Tensor:
+        dimension = self.cloud.dimension
         rows[:, dimension] = norms * (1 - self.error) - self.tiny
         rows[:, dimension + 1] = 1
         rows[:, dimension + 2 :] = 0
@@ -205,19 +212,21 @@ def as_queries(rows: Tensor, dimension: int) -> Tensor:
     return query
 
 
-def squared_distances(left: Tensor, right: Tensor) -> Tensor:
+def squared_distances(left: Tensor, right: Tensor, room: Tensor | None = None) -> Tensor:
     """Squared distances of pairs in float64, to the same bit wherever and however they are batched.
 
     The sum is a fixed tree of halves; a library's sum may depend on the number of pairs.
 
     Args:
-        left: Shape (num_pairs, dimension), any real dtype.
-        right: The same for the other points.
+        left: Shape (num_pairs, dimension), any real dtype; or (1, dimension) for all pairs.
+        right: Shape (num_pairs, dimension).
+        room: float64 of shape (2, num_pairs, dimension) to compute in; else it is allocated.
 
     Returns:
         float64 of shape (num_pairs,).
     """
-    terms = (left.double() - right.double()).square_()
+    terms, other = right.new_empty((2, *right.shape), dtype=torch.float64) if room is None else room
+    terms.copy_(left).sub_(other.copy_(right)).square_()
     width = terms.shape[1]
     while width > 1:
         half = (width + 1) // 2

@@ -54,19 +54,32 @@ class Ranking:
 
     def between(self, query: Tensor, point: Tensor) -> Tensor:
         """Distances in float64 of pairs of a query and a point."""
-        step = chunk_rows(self.points, self.memory)
-        parts = [
-            squared_distances(self.asked.take(left), self.points.take(right))
-            for left, right in zip(query.split(step), point.split(step), strict=True)
-        ]
-        return torch.cat(parts).sqrt_()
+        step = min(chunk_rows(self.points, self.memory), len(query))
+        # Allocated once: fresh memory costs as much as the arithmetic.
+        shape = step, self.points.dimension
+        left, right = (cloud.values.new_empty(shape) for cloud in (self.asked, self.points))
+        room = left.new_empty((2, *shape), dtype=torch.float64)
+        found = room.new_empty(len(query))
+        for start in range(0, len(query), max(1, step)):
+            part = slice(start, start + step)
+            count = len(query[part])
+            found[part] = squared_distances(
+                self.asked.take(query[part], out=left[:count]),
+                self.points.take(point[part], out=right[:count]),
+                room[:, :count],
+            )
+        return found.sqrt_()
 
     def rank(self, query: Tensor, point: Tensor) -> None:
-        """Set the neighbours of queries from pairs that hold all that can be among them."""
+        """Set the neighbours of queries from pairs that hold all that can be among them.
+
+        Args:
+            query: Numbers of the queries.
+            point: Numbers of the points; those of one query ascend.
+        """
         distances = self.between(query, point)
         # By query, then distance, then index: stable sorts from the last key to the first.
-        order = point.argsort(stable=True)
-        order = order[distances[order].argsort(stable=True)]
+        order = distances.argsort(stable=True)
         order = order[query[order].argsort(stable=True)]
         query = query[order]
         place = torch.arange(len(query), device=query.device) - torch.searchsorted(query, query)

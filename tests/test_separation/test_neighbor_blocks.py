@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmlayerwise.separation import neighbor_blocks as module
-from mmlayerwise.separation.neighbor_blocks import BlockSearch, Plan, relative_error
+from mmlayerwise.separation.neighbor_blocks import BlockSearch, PairList, Plan, relative_error
 from mmlayerwise.separation.neighbor_points import Cloud, Frame, Placed, as_queries
 from tests.test_separation.test_neighbors import CLOUDS, random
 
@@ -30,7 +30,7 @@ def test_the_parts_of_a_plan_stay_within_the_memory(memory, dtype, itself):
     conversions = 2 * plan.tile * 100 * (element + 8)
     copy = 5000 * 100 * element if plan.hold else 0
     minima = plan.panel * (5000 // plan.bucket) * element
-    pairs = 16 * plan.panel * plan.limit
+    pairs = 2 * 16 * plan.panel * plan.limit
     assert block + conversions + copy + minima + pairs <= memory
     assert plan.tile % plan.bucket == 0
     assert itself or not plan.symmetric
@@ -68,7 +68,9 @@ def test_minima_and_reach_are_bounds_of_the_true_distances(name, dtype):
     padded = torch.nn.functional.pad(exact, (0, -len(points) % found.plan.bucket), value=torch.inf)
     true_minima = padded.view(len(points), -1, found.plan.bucket).amin(2)
     assert (minima <= true_minima).all()
-    reach, near = found._reach(rows, minima)
+    reach, hits, many = found._reach(rows, minima)
+    near = many[:, None].repeat(1, minima.shape[1])
+    near[hits[:, 0], hits[:, 1]] = True
     assert (reach >= exact.sort(1).values[:, 2]).all()
     # Every bucket that holds one of the three nearest is looked into.
     nearest = exact.sort(dim=1, stable=True).indices[:, :3] // found.plan.bucket
@@ -103,6 +105,35 @@ def test_a_query_with_too_many_pairs_in_question_has_none():
     nearest = exact_squares(points, 1.0).argmin(1)
     pairs = set(zip(left.tolist(), right.tolist(), strict=True))
     assert pairs >= {(row, int(nearest[row])) for row in range(200, 220)}
+
+
+def test_the_points_of_a_query_ascend():
+    found = search(random(300, 20), k=3)
+    rows = torch.arange(300)
+    left, right, _ = found.close_pairs(rows, found.minima(rows))
+    for row in range(300):
+        assert len(right[left == row]) >= 3
+        assert (right[left == row].diff() > 0).all()
+
+
+def test_a_list_of_pairs_stays_short_and_drops_the_queries_with_too_many():
+    rows = torch.tensor([5, 6, 7])
+    pairs = PairList(rows, limit=4, itself=True)
+    for point in range(12):
+        pairs.add(torch.tensor([0, 2]), torch.tensor([point, point]))
+        if point % 4 == 0:
+            pairs.add(torch.tensor([1]), torch.tensor([point]))
+        assert pairs.size <= 2 * 4 * len(rows)
+    left, right, many = pairs.finish()
+    assert many.tolist() == [True, False, True]
+    assert list(zip(left.tolist(), right.tolist(), strict=True)) == [(1, 0), (1, 4), (1, 8)]
+
+
+def test_a_query_does_not_pair_with_itself():
+    pairs = PairList(torch.tensor([5, 6]), limit=2, itself=True)
+    pairs.add(torch.tensor([0, 1, 1]), torch.tensor([5, 5, 6]))
+    left, right, many = pairs.finish()
+    assert (left.tolist(), right.tolist(), many.any().item()) == ([1], [5], False)
 
 
 def test_pairs_of_one_group_are_not_looked_at():
