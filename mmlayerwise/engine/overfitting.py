@@ -5,13 +5,13 @@ images are trained on without augmentation and judged, until the metric passes a
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from mmlayerwise.engine.from_scratch import set_classes, start_untrained
 from mmlayerwise.utils.errors import UserError
 from mmlayerwise.utils.files import write_atomically
 
@@ -66,18 +66,14 @@ def prepare_overfitting(cfg: Config, settings: OverfitSettings) -> str:
         UserError: If the config is neither a detector's nor a segmentor's.
     """
     scope = _scope(cfg)
-    _start_untrained(cfg)
+    start_untrained(cfg)
     if scope == 'mmdet':
         metric, target = DETECTION_METRIC, settings.target
         classes = _feed_detector(cfg, settings)
     else:
         metric, target = SEGMENTATION_METRIC, 100 * settings.target
         classes = _feed_segmentor(cfg, settings)
-    for node in _dicts(cfg.model):
-        if 'num_classes' in node:
-            node['num_classes'] = len(classes)
-        if 'classes' in node:
-            node['classes'] = list(classes)
+    set_classes(cfg, classes)
     cfg.merge_from_dict({f'model.{key}': value for key, value in settings.model.items()})
     _replace_schedule(cfg, settings, metric, target)
     return metric
@@ -91,27 +87,6 @@ def _scope(cfg: Config) -> str:
             f'(mmseg), not one of {scope!r}'
         )
     return scope
-
-
-def _start_untrained(cfg: Config) -> None:
-    """Drop weights to download, and random changes of the batch's size."""
-    for node in _dicts(cfg.model):
-        node.pop('batch_augments', None)
-        if 'pretrained' in node:
-            node['pretrained'] = None
-        init = node.get('init_cfg')
-        if isinstance(init, dict) and init.get('type') == 'Pretrained':
-            node['init_cfg'] = None
-    cfg.load_from, cfg.resume = None, False
-
-
-def _dicts(node: Any) -> Iterator[dict]:
-    if isinstance(node, dict):
-        yield node
-        node = list(node.values())
-    if isinstance(node, list | tuple):
-        for child in node:
-            yield from _dicts(child)
 
 
 def _feed_detector(cfg: Config, settings: OverfitSettings) -> tuple[str, ...]:

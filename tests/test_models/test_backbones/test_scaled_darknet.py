@@ -24,11 +24,8 @@ def test_all_convolutions_have_the_factor(backbone):
 
 def test_full_width_is_that_of_mmdet():
     with torch.device('meta'):
-        names = [
-            (name, value.shape)
-            for name, value in ScaledDarknet(widen_factor=1).state_dict().items()
-        ]
-        assert names == [(name, value.shape) for name, value in Darknet().state_dict().items()]
+        narrow, stock = (one().state_dict() for one in (ScaledDarknet, Darknet))
+    assert [(k, v.shape) for k, v in narrow.items()] == [(k, v.shape) for k, v in stock.items()]
 
 
 def test_normalisation_keeps_its_settings():
@@ -38,5 +35,5 @@ def test_normalisation_keeps_its_settings():
 
 
 def test_a_broken_number_of_channels_is_refused():
-    with pytest.raises(UserError, match='must be a multiple of 1/32, but is 0.3'):
+    with pytest.raises(UserError, match=r'must be a multiple of 1/32, but is 0\.3'):
         ScaledDarknet(widen_factor=0.3)

@@ -1,0 +1,100 @@
+"""The table of a comparison, from its results."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mmlayerwise.engine.side_by_side import Comparison
+from mmlayerwise.utils.errors import UserError
+
+
+def read_results(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
+    """Read what was measured, in the comparison's order.
+
+    Args:
+        comparison: The comparison.
+        folder: Of the JSON files, one a system.
+
+    Returns:
+        The results of the systems that have one.
+    """
+    paths = [folder / f'{Path(system.config).stem}.json' for system in comparison.systems]
+    return [json.loads(path.read_text()) for path in paths if path.exists()]
+
+
+def table_of(comparison: Comparison, results: list[dict[str, Any]]) -> str:
+    """Write a Markdown table.
+
+    Args:
+        comparison: The comparison.
+        results: As :func:`read_results` gives them.
+
+    Returns:
+        A line a system: the metrics, images a second, size and cost of the trained form and of the
+        full one, then the systems' notes.
+    """
+    columns = [
+        *comparison.metrics,
+        'images/s',
+        'trained: input',
+        'parameters',
+        'multiply-adds',
+        'full size: input',
+        'parameters',
+        'multiply-adds',
+    ]
+    lines = [
+        f'| system | {" | ".join(columns)} |',
+        f'|---|{"---:|" * len(columns)}',
+        *[f'| {" | ".join(_cells(comparison, result))} |' for result in results],
+    ]
+    notes = {system.name: system.note for system in comparison.systems if system.note}
+    shown = [result['system'] for result in results if result['system'] in notes]
+    if shown:
+        lines += ['', *[f'- {name}: {notes[name]}' for name in shown]]
+    return '\n'.join(lines) + '\n'
+
+
+def _cells(comparison: Comparison, result: dict[str, Any]) -> list[str]:
+    name = Path(result['config']).stem
+    folder = '../' * (len(Path(comparison.document).parts) - 1)
+    return [
+        f'[{result["system"]}]({folder}{result["config"]})'
+        if '::' not in result['config']
+        else f'{result["system"]} ({name})',
+        *[f'{result["metrics"][column]:.3f}' for column in comparison.metrics],
+        f'{result["frames_per_second"]:.1f}',
+        *_size(result['trained']),
+        *_size(result['full_size']),
+    ]
+
+
+def _size(part: dict[str, Any]) -> list[str]:
+    return [
+        'x'.join(map(str, part['input'])),
+        f'{part["parameters"] / 1e6:.2f} M',
+        f'{part["multiply_adds"] / 1e9:.2f} G',
+    ]
+
+
+def insert_table(document: Path, name: str, table: str) -> str:
+    """Put a table between its markers, ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``.
+
+    Args:
+        document: The Markdown file with the markers.
+        name: Of the comparison.
+        table: The table.
+
+    Returns:
+        The new text of the document.
+
+    Raises:
+        UserError: The document or its markers are missing.
+    """
+    begin, end = f'<!-- begin: {name} -->\n', f'<!-- end: {name} -->'
+    text = document.read_text(encoding='utf-8') if document.is_file() else ''
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise UserError(f'{document} has no lines {begin.strip()} and {end} for the table')
+    return f'{before}{begin}{table}{end}{after}'
