@@ -11,6 +11,7 @@ if find_spec('mmseg') is not None:
     from mmlayerwise.models.decode_heads.ladder_dense_head import LadderDenseHead
     from mmlayerwise.models.decode_heads.parsenet_head import ParseNetHead
     from mmlayerwise.models.decode_heads.refinenet_head import RefineNetHead
+    from mmlayerwise.models.decode_heads.sdn_head import SDNHead
     from mmlayerwise.models.decode_heads.segnet_head import SegNetHead
     from mmlayerwise.models.decode_heads.unet_classic_head import UNetClassicHead
     from mmlayerwise.models.decode_heads.unet_head import UNetHead
@@ -22,6 +23,7 @@ if find_spec('mmseg') is not None:
         'LadderDenseHead',
         'ParseNetHead',
         'RefineNetHead',
+        'SDNHead',
         'SegNetHead',
         'UNetClassicHead',
         'UNetHead',
