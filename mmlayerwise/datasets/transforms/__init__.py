@@ -35,6 +35,7 @@ if find_spec('mmseg') is not None:
     __all__ += ['PackBorderWeights']
 
 if find_spec('mmdet') is not None:
+    from mmlayerwise.datasets.transforms.cut_mix import CutMix
     from mmlayerwise.datasets.transforms.load_panoptic_annotations import LoadPanopticAnnotations
 
-    __all__ += ['LoadPanopticAnnotations']
+    __all__ += ['CutMix', 'LoadPanopticAnnotations']
