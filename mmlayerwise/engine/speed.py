@@ -46,7 +46,7 @@ def measure_speed(
         batches: Collated batches of one image each; gone through again where they are too few.
         num_images: How many to time.
         num_warmup: Images to run before, untimed.
-        clock: Gives seconds, by default the wall's; ``time.process_time`` does not count the time of
+        clock: Gives seconds, by default the wall's; ``time.process_time`` leaves out the time of
             other programs.
 
     Yields:

@@ -51,9 +51,14 @@ def _drawn(visualizer: Any, sample: Any, part: str, score_threshold: float) -> n
     """The image, uint8 of shape (H, W, 3) in RGB, with the truth or the prediction on it."""
     image = mmcv.imread(sample.img_path, channel_order='rgb')
     options = dict(draw_gt=part == 'gt', draw_pred=part == 'pred', show=False)
+    sample = sample.cpu()
     if 'gt_instances' in sample:
         options['pred_score_thr'] = score_threshold
+        # Boxes that leave the image would enlarge the picture.
+        limits = sample.pred_instances.bboxes.new_tensor(image.shape[1::-1]).repeat(2)
+        boxes = sample.pred_instances.bboxes.clamp(min=0)
+        sample.pred_instances.bboxes = boxes.minimum(limits)
     else:
         options['with_labels'] = False
-    visualizer.add_datasample('sheet', image, sample.cpu(), **options)
+    visualizer.add_datasample('sheet', image, sample, **options)
     return visualizer.get_image()

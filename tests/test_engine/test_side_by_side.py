@@ -99,7 +99,7 @@ def test_images_are_scaled_before_the_truth_is_loaded_in_testing_only(tmp_path):
     )
     assert train == ['LoadImageFromFile', 'LoadAnnotations', 'Resize', 'PackDetInputs']
     assert test == ['LoadImageFromFile', 'Resize', 'LoadAnnotations', 'PackDetInputs']
-    assert cfg.test_dataloader.dataset.pipeline[1].scale == (96, 64)
+    assert cfg.test_dataloader.dataset.pipeline[1]['scale'] == (96, 64)
 
 
 def test_a_segmentor_gets_the_size_of_the_data(tmp_path):
