@@ -8,5 +8,7 @@ if find_spec('mmseg') is not None:
     from mmlayerwise.models.segmentors.overlap_tile_encoder_decoder import (
         OverlapTileEncoderDecoder,
     )
+    from mmlayerwise.models.segmentors.proposal_encoder_decoder import ProposalEncoderDecoder
+    from mmlayerwise.models.segmentors.segmentor_ensemble import SegmentorEnsemble
 
-    __all__ += ['OverlapTileEncoderDecoder']
+    __all__ += ['OverlapTileEncoderDecoder', 'ProposalEncoderDecoder', 'SegmentorEnsemble']
