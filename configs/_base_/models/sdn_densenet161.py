@@ -1,4 +1,4 @@
-# Three stacked units behind the first three blocks of DenseNet-161: 238,716,796 parameters with 21
+# Three stacked units behind the first three blocks of DenseNet-161: 238,958,686 parameters with 21
 # classes.
 model = dict(
     type='mmseg.EncoderDecoder',

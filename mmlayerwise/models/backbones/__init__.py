@@ -45,3 +45,8 @@ if find_spec('mmdet') is not None:
         'ScaledEfficientNet',
         'YOLOv1Darknet',
     ]
+
+if find_spec('mmseg') is not None:
+    from mmlayerwise.models.backbones.stemless_resnet import StemlessResNet
+
+    __all__ += ['StemlessResNet']

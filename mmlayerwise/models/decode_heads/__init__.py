@@ -13,6 +13,7 @@ if find_spec('mmseg') is not None:
     from mmlayerwise.models.decode_heads.parsenet_head import ParseNetHead
     from mmlayerwise.models.decode_heads.refinenet_head import RefineNetHead
     from mmlayerwise.models.decode_heads.segnet_head import SegNetHead
+    from mmlayerwise.models.decode_heads.spg_head import SPGHead
     from mmlayerwise.models.decode_heads.unet_classic_head import UNetClassicHead
     from mmlayerwise.models.decode_heads.unet_head import UNetHead
 
@@ -24,6 +25,7 @@ if find_spec('mmseg') is not None:
         'LadderDenseHead',
         'ParseNetHead',
         'RefineNetHead',
+        'SPGHead',
         'SegNetHead',
         'UNetClassicHead',
         'UNetHead',

@@ -59,7 +59,9 @@ class LadderDenseHead(BaseDecodeHead):
         defaults = dict(
             in_index=list(range(len(in_channels))),
             input_transform='multiple_select',
-            init_cfg=dict(type='Kaiming', layer='Conv2d'),
+            init_cfg=dict(
+                type='Kaiming', layer='Conv2d', override=dict(type='Xavier', name='conv_seg')
+            ),
         )
         super().__init__(
             in_channels,
