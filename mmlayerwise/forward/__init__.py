@@ -1,5 +1,6 @@
 """Forward learning: layers learned before, or without, backpropagation; needs torch only."""
 
+from mmlayerwise.forward.batch_statistics import estimate_batch_statistics
 from mmlayerwise.forward.errors import ForwardLearningError
 from mmlayerwise.forward.first_layer import FirstConvolution, find_first_convolution, read_input
 from mmlayerwise.forward.layer_graph import LayerGraph
@@ -24,6 +25,7 @@ __all__ = [
     'QuasiLeastSquares',
     'SeparationStopRule',
     'collect_samples',
+    'estimate_batch_statistics',
     'find_first_convolution',
     'find_layers',
     'layer_separation_index',

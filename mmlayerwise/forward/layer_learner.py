@@ -64,24 +64,26 @@ class LayerLearner(nn.Module):
             seed: Of the choice of boxes or pixels.
 
         Returns:
-            The loss, and float64 of shape (4,) to be summed over the processes: loss times number
-            of triplets, number of triplets, number of separated anchors, and 1 if the loss or a
-            feature is NaN or infinite.
+            The loss, and float64 of shape (5,) to be summed over the processes: loss times number
+            of triplets, number of triplets, number of separated anchors, relative distance of
+            neighbours times number of triplets, and 1 if the loss or a feature is NaN or infinite.
         """
         candidates = [self.sampler.candidates(truth, seed) for truth in batch.truths]
-        output = _read(self.model, self.layer.output.tap, self.run_model, batch)
+        output = read_layer(self.model, self.layer.output.tap, self.run_model, batch)
         with torch.autocast(output.device.type, enabled=False):
             samples = _extract(self.sampler, output, candidates, batch.input_size)
             features = output.float().flatten()[:0] if samples is None else samples.features
             # With nothing to compare, a zero that still belongs to the graph.
             loss = features.sum() * 0
-            found, separated = 0, 0.0
+            found, separated, distance = 0, 0.0, 0.0
             if samples is not None:
                 triplets = self._mine(samples)
                 found, separated = len(triplets), triplets.separation_index
+                distance = triplets.relative_distance
                 loss = loss + self.loss(triplets.anchors, triplets.friends, triplets.enemies)
         broken = float(not bool(torch.isfinite(loss) & features.isfinite().all()))
-        sums = [0.0 if broken else loss.item() * found, found, separated * found, broken]
+        sums = [loss.item() * found, found, separated * found, distance * found, broken]
+        sums = [0.0, found, 0.0, 0.0, broken] if broken else sums
         return loss, torch.tensor(sums, dtype=torch.float64, device=output.device)
 
     def _mine(self, samples: Extracted) -> MinedTriplets:
@@ -123,7 +125,7 @@ def layer_separation_index(
     with undisturbed(model, seed):
         for batch in batches:
             candidates = [sampler.candidates(truth, seed) for truth in batch.truths]
-            output = _read(model, layer.output.tap, forward, batch)
+            output = read_layer(model, layer.output.tap, forward, batch)
             found = _extract(sampler, output, candidates, batch.input_size)
             if found is None:
                 continue
@@ -169,8 +171,18 @@ def layer_separation_index(
     return gather_objects(found.index)[0]
 
 
-def _read(model: nn.Module, tap: Tap, forward: Forward, batch: Batch) -> Tensor:
-    """The output of a layer; the pass ends behind it."""
+def read_layer(model: nn.Module, tap: Tap, forward: Forward, batch: Batch) -> Tensor:
+    """Read the output of a layer; the pass ends behind it.
+
+    Args:
+        model: The model.
+        tap: Where the layer's output is.
+        forward: Runs the model on the inputs of a batch.
+        batch: The batch.
+
+    Returns:
+        The output.
+    """
     outputs: list[Tensor] = []
     taps = Taps(model, [tap], lambda _, output: outputs.append(output), stop_early=True)
     with taps:

@@ -28,6 +28,19 @@ class MinedTriplets:
     def __len__(self) -> int:
         return len(self.anchors)
 
+    @property
+    def relative_distance(self) -> float:
+        """Mean squared distance to friends and enemies in units of the mean squared length.
+
+        It falls to 0 when all features become alike.
+        """
+        anchors = self.anchors.detach()
+        length = float(anchors.square().sum(1).mean()) if len(self) else 0.0
+        if not length:
+            return 0.0
+        others = torch.stack([self.friends.detach(), self.enemies.detach()])
+        return float((others - anchors).square().sum(2).mean()) / length
+
 
 class NearestTripletMiner:
     """Finds for every sample the nearest one of its label and the nearest one of another label.

@@ -110,3 +110,17 @@ def test_samples_of_another_dimension_are_not_compared_with_remembered_ones():
 def test_a_negative_memory_is_refused():
     with pytest.raises(ForwardLearningError, match='must not be negative, got -1'):
         NearestTripletMiner(-1)
+
+
+def test_the_distance_of_neighbours_is_relative_to_the_length_of_the_features():
+    features = torch.tensor([[3.0, 0], [4.0, 0], [0, 1.0], [0, 3.0]])
+    labels = torch.tensor([0, 0, 1, 1])
+    found = NearestTripletMiner()(features, labels)
+    # Friends are 1, 1, 4 and 4 apart; enemies 10, 17, 10 and 18.
+    assert found.relative_distance == pytest.approx((10 / 8 + 55 / 8) / (35 / 4))
+    scaled = NearestTripletMiner()(100 * features, labels)
+    assert scaled.relative_distance == pytest.approx(found.relative_distance)
+    alike = NearestTripletMiner()(torch.ones(4, 2), labels)
+    assert alike.relative_distance == 0
+    assert NearestTripletMiner()(torch.zeros(4, 2), labels).relative_distance == 0
+    assert NearestTripletMiner()(features, torch.arange(4)).relative_distance == 0

@@ -15,32 +15,25 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmlayerwise.engine.hooks.layerwise_state_hook import LayerwiseStateHook
-from mmlayerwise.engine.runner.layerwise_data import (
-    SharedTrainingSamples,
-    balanced_dataloader,
+from mmlayerwise.engine.runner.layerwise_data import balanced_dataloader
+from mmlayerwise.engine.runner.layerwise_layers import LayersToLearn
+from mmlayerwise.engine.runner.layerwise_messages import (
+    broken_loss,
+    collapsed_features,
+    no_triplets,
 )
-from mmlayerwise.engine.runner.layerwise_options import (
-    check_number_of_samples,
-    check_options,
-    check_runner,
-    first_layers,
-    with_adam,
-)
+from mmlayerwise.engine.runner.layerwise_options import check_options, check_runner, with_adam
 from mmlayerwise.engine.runner.layerwise_record import LayerwiseRecord, take_snapshot
 from mmlayerwise.engine.runner.layerwise_stage import (
     forget_scalars,
     restart_averages,
     train_only,
 )
-from mmlayerwise.engine.separation import InferenceForward
 from mmlayerwise.forward.errors import ForwardLearningError
-from mmlayerwise.forward.layer_learner import LayerLearner, layer_separation_index
-from mmlayerwise.forward.layer_order import ForwardLayer, find_layers
+from mmlayerwise.forward.layer_order import ForwardLayer
 from mmlayerwise.registry import LOOPS, MODELS, TASK_UTILS
-from mmlayerwise.separation import undisturbed
 from mmlayerwise.separation.layers import LayerSelection
 from mmlayerwise.separation.neighbors import DEFAULT_MEMORY
-from mmlayerwise.separation.samples import ImageSamples, build_sampler
 
 
 @LOOPS.register_module()
@@ -71,8 +64,8 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         layers: ``'auto'``: the order of the plugins and the built-in rule, see
             :mod:`mmlayerwise.forward.layer_order`; ``'stages'``, or names and regular expressions.
         samples: What a sample is: ``'auto'`` or ``dict(type=...)`` as for ``SeparationHook``.
-        batch_size: Images of a class-balanced batch, while layers are learned from whole images.
-            None, and other kinds of samples, take the batches of the training data loader.
+        batch_size: Images or texts of a class-balanced batch, while layers are learned from whole
+            ones. None, and other kinds of samples, take the batches of the training data loader.
         loss: A triplet loss.
         miner: What finds the triplets.
         stop: When a layer has learned enough.
@@ -125,6 +118,7 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         self.miner = TASK_UTILS.build(miner or dict(type='mmlayerwise.NearestTripletMiner'))
         self.stop = TASK_UTILS.build(stop or dict(type='mmlayerwise.SeparationStopRule'))
         self.optim_wrapper = optim_wrapper or with_adam(runner.optim_wrapper)
+        self.found: LayersToLearn | None = None
         self.layers: list[ForwardLayer] = []
         self.fixed_modules: list[nn.Module] = []
         self.record = LayerwiseRecord()
@@ -140,6 +134,10 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
     def learning_forward(self) -> bool:
         """Whether a layer is being learned."""
         return self.learned < len(self.layers)
+
+    @property
+    def _all_are_learned(self) -> bool:
+        return self.found is not None and self.found.are_all
 
     def state_dict(self) -> dict[str, Any]:
         """State at the end of an epoch, for a checkpoint."""
@@ -172,7 +170,7 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         self._take_up()
         rest = self.dataloader, self.runner.optim_wrapper, self.runner.param_schedulers
         trainable = [one for one in self.model.parameters() if one.requires_grad]
-        if self.learning_forward and self.batch_size and self._of_whole_images:
+        if self.learning_forward and self.batch_size and self.found.of_whole_inputs:
             self.dataloader = balanced_dataloader(self.dataloader, self.batch_size)
         self._bound_epochs()
         self.runner.call_hook('before_train')
@@ -202,42 +200,27 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
 
     def _find_layers(self) -> None:
         """Settle layers, samples and data; raises for what cannot work."""
-        self.learned_all = False
         if self.num_forward_layers == 0:
             return
-        self.run_model = InferenceForward()
-        data = self.data = SharedTrainingSamples.from_dataloader(self.dataloader, self.seed)
-        with undisturbed(self.model, self.seed):
-            batch = data.first(self.model)
-            self.run_model.settle(self.model, batch.inputs)
-            self.sampler = build_sampler(self.samples, batch.truths).for_model(self.model)
-            found = find_layers(
-                self.model, lambda: self.run_model(self.model, batch.inputs), self.selection
-            )
-        trainable = {name for name, value in self.model.named_parameters() if value.requires_grad}
-        size, count = batch.input_size, len(batch.truths)
-        self.samplers = {
-            layer.name: self.sampler.for_layer(layer.output, self.model, size) for layer in found
-        }
-        fits = [
-            layer
-            for layer in found
-            if self.samplers[layer.name].accepts(layer.output.shape, count, size)
-            and layer.own_parameters & trainable
-        ]
-        skipped = [layer.name for layer in found if layer not in fits]
-        if skipped:
+        self.found = LayersToLearn(
+            self.model,
+            self.dataloader,
+            self.num_forward_layers,
+            self.selection,
+            self.samples,
+            self.num_samples,
+            self.seed,
+            self.search,
+        )
+        self.layers = self.found.layers
+        if self.found.skipped:
             self.runner.logger.info(
-                f'Frozen, or without {self.sampler.kind} samples, so not learned by themselves: '
-                f'{", ".join(skipped)}.'
+                f'Frozen, or without {self.found.kind} samples, so not learned by themselves: '
+                f'{", ".join(self.found.skipped)}.'
             )
-        self.layers = first_layers(fits, self.num_forward_layers)
-        self.learned_all = len(self.layers) == len(fits)
-        if self._of_whole_images:
-            check_number_of_samples(self.num_samples, data.classes)
-        data.choose(self.sampler, self.num_samples)
         for layer in self.layers:
-            self._learner(layer)  # refuses what cannot work before anything is learned
+            # Refuses what cannot work before anything is learned.
+            self.found.learner(self.model, layer, self.miner, self.loss)
 
     def _take_up(self) -> None:
         """Go on where a checkpoint was made, if there is one."""
@@ -253,10 +236,6 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         self.forward_epochs = self._resumed['forward_epochs']
         self.record.load_state_dict(self._resumed['record'])
 
-    @property
-    def _of_whole_images(self) -> bool:
-        return isinstance(self.sampler, ImageSamples)
-
     def _bound_epochs(self) -> None:
         """Tell how long training can last at most."""
         forward = 0
@@ -271,16 +250,12 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
 
     # One layer.
 
-    def _learner(self, layer: ForwardLayer) -> LayerLearner:
-        sampler = self.samplers[layer.name]
-        return LayerLearner(self.model, layer, sampler, self.miner, self.loss, self.run_model)
-
     def _learn_layer(self, layer: ForwardLayer, trainable: list[nn.Parameter]) -> None:
         number, logger = self.learned + 1, self.runner.logger
         names = layer.parameters if self.scope == 'joint' else layer.own_parameters
         train_only(self.model, names, trainable)
         self._fix(self.layers[: self.learned] if self.scope == 'local' else [])
-        learner = self._learner(layer)
+        learner = self.found.learner(self.model, layer, self.miner, self.loss)
         if self.runner.distributed:
             wrapper = copy.deepcopy(self.runner.cfg.get('model_wrapper_cfg'))
             learner = self.runner.wrap_model(wrapper, learner)
@@ -293,7 +268,8 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         if not self._resume_layer():
             self.stop.reset()
             self.record.start(layer.name)
-            self._judge(layer, loss=None, seconds=0.0)
+            self.found.estimate_statistics(self.model, layer)
+            self._judge(layer)
         while not self.stop.should_stop:
             self._run_layer_epoch(layer, learner)
         self.model.load_state_dict(self._snapshot, strict=False)
@@ -304,6 +280,8 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
             f'{self.stop.best_epoch}, separation index {self.stop.best:.4f} '
             f'(start {self.record.first:.4f}).'
         )
+        if self.record.collapsed:
+            logger.warning(collapsed_features(layer.name, self.record.last))
         self.runner.optim_wrapper.zero_grad()
         self.learned += 1
         self.forward_epochs = self._epoch
@@ -326,18 +304,14 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         runner.optim_wrapper.initialize_count_status(self.model, 0, len(self.dataloader))
         runner.call_hook('before_train_epoch')
         runner.model.train()
-        sums = torch.zeros(3, dtype=torch.float64)
+        sums = torch.zeros(4, dtype=torch.float64)
         for index, data in enumerate(islice(self.dataloader, len(self.dataloader))):
             sums += self._run_layer_iter(index, data, layer, learner)
         if not sums[1]:
-            raise ForwardLearningError(
-                f'In {len(self.dataloader)} batches no sample had both another one of its class '
-                'and one of another class in the same batch, so there are no triplets to learn '
-                f'from. Take larger batches, or class-balanced ones (batch_size=250; now '
-                f'{self.batch_size}), or NearestTripletMiner with a memory.'
-            )
+            raise ForwardLearningError(no_triplets(len(self.dataloader), self.batch_size))
         seconds = time.perf_counter() - start
-        self._judge(layer, loss=float(sums[0] / sums[1]), seconds=seconds)
+        loss, _, _, distance = (sums / sums[1]).tolist()
+        self._judge(layer, loss, distance, seconds)
         runner.call_hook('after_train_epoch')
         self._epoch += 1
 
@@ -349,45 +323,38 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
         with runner.optim_wrapper.optim_context(learner):
             count = len(data['inputs'] if isinstance(data, dict) else data[0])
             images = range(self._iter * count, (self._iter + 1) * count)
-            batch = self.data.prepare(self.model, images, data, training=True)
+            batch = self.found.data.prepare(self.model, images, data, training=True)
             loss, sums = learner(batch, self._iter)
         all_reduce(sums)
         sums = sums.cpu()
-        if sums[3]:
-            raise ForwardLearningError(
-                f'The triplet loss or the features of layer {layer.name!r} became NaN or infinite '
-                f'at iteration {self._iter}. Lower the learning rate (train_cfg.optim_wrapper), '
-                'clip gradients, or check the data.'
-            )
+        if sums[4]:
+            raise ForwardLearningError(broken_loss(layer.name, self._iter))
         runner.optim_wrapper.update_params(loss)
         found = max(1.0, float(sums[1]))
         outputs = dict(
             loss=torch.tensor(float(sums[0]) / found),
             layer=self.learned + 1,
             batch_separation_index=float(sums[2]) / found,
-            separation_index=self.record.latest,
+            separation_index=self.record.last['separation_index'],
         )
         runner.call_hook('after_train_iter', batch_idx=index, data_batch=data, outputs=outputs)
         self._iter += 1
-        return sums[:3]
+        return sums[:4]
 
-    def _judge(self, layer: ForwardLayer, loss: float | None, seconds: float) -> None:
+    def _judge(
+        self,
+        layer: ForwardLayer,
+        loss: float | None = None,
+        distance: float | None = None,
+        seconds: float = 0.0,
+    ) -> None:
         """Measure the layer, decide whether it is the best so far, and tell."""
         if self.runner.distributed:
             all_reduce_params(self.model.buffers(), op='mean')
-        value = layer_separation_index(
-            self.model,
-            self.data.batches(self.model),
-            layer,
-            self.samplers[layer.name],
-            self.run_model,
-            num_samples=self.num_samples,
-            seed=self.seed,
-            **self.search,
-        )
+        value = self.found.separation_index(self.model, layer)
         if self.stop.update(value):
             self._snapshot = take_snapshot(self.model, self.layers[: self.learned + 1])
-        self.record.add(loss, value, seconds)
+        self.record.add(loss, distance, value, seconds)
         self._report(layer, loss, value)
 
     def _report(self, layer: ForwardLayer, loss: float | None, value: float) -> None:
@@ -404,7 +371,7 @@ class LayerwiseTrainLoop(EpochBasedTrainLoop):
     # The rest.
 
     def _start_backpropagation(self, trainable: list[nn.Parameter]) -> None:
-        freeze = self.learned_all if self.freeze is None else self.freeze
+        freeze = self.freeze if self.freeze is not None else self._all_are_learned
         frozen = self.layers if freeze else []
         names = {name for layer in frozen for name in layer.parameters}
         others = {name for name, _ in self.model.named_parameters()} - names

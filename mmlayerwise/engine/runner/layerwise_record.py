@@ -12,6 +12,9 @@ from torch import nn
 from mmlayerwise.forward.layer_order import ForwardLayer
 from mmlayerwise.utils.files import write_atomically
 
+# Squared distance of neighbours over the squared length of features, below which they are alike.
+ALIKE = 1e-3
+
 
 class LayerwiseRecord:
     """Loss and separation index of every layer after every epoch.
@@ -28,11 +31,19 @@ class LayerwiseRecord:
         """Begin with a layer."""
         self.layers.append(dict(layer=layer, epochs=[]))
 
-    def add(self, loss: float | None, separation_index: float, seconds: float) -> None:
+    def add(
+        self,
+        loss: float | None,
+        relative_distance: float | None,
+        separation_index: float,
+        seconds: float,
+    ) -> None:
         """Note an epoch of the layer.
 
         Args:
             loss: Mean triplet loss; None before the first epoch.
+            relative_distance: Mean squared distance of neighbours over the squared length of the
+                features; None before the first epoch.
             separation_index: That of the layer afterwards.
             seconds: What the epoch's iterations took.
         """
@@ -41,6 +52,7 @@ class LayerwiseRecord:
             dict(
                 epoch=len(epochs),
                 loss=loss,
+                relative_distance=relative_distance,
                 separation_index=separation_index,
                 seconds=seconds,
             )
@@ -52,9 +64,17 @@ class LayerwiseRecord:
         return self.layers[-1]['epochs'][0]['separation_index']
 
     @property
-    def latest(self) -> float:
-        """Separation index of the present layer after its latest epoch."""
-        return self.layers[-1]['epochs'][-1]['separation_index']
+    def last(self) -> dict[str, Any]:
+        """What was noted of the present layer's last epoch."""
+        return self.layers[-1]['epochs'][-1]
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether training made the present layer's features alike and separated nothing."""
+        first, *later = self.layers[-1]['epochs']
+        if not later or later[-1]['relative_distance'] >= ALIKE:
+            return False
+        return max(epoch['separation_index'] for epoch in later) <= first['separation_index']
 
     def state_dict(self) -> list[dict[str, Any]]:
         """The record as plain lists and dicts."""

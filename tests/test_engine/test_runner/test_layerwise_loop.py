@@ -1,102 +1,9 @@
-import json
-import os
-import socket
-from collections import Counter
-
 import pytest
 import torch
-from mmengine.hooks import Hook
-from torch import multiprocessing as mp
 
-from mmlayerwise.forward import ForwardLearningError
-from mmlayerwise.utils.errors import UserError
+from mmlayerwise.engine.runner.layerwise_layers import LayersToLearn
 from tests.test_engine.test_hooks.runs import log_of, runner_of, tiny_config
-
-
-def config(work_dir, number=1, task='classification', images=40, **train_cfg):
-    """A tiny run of the loop on a few images."""
-    cfg = tiny_config(task, work_dir)
-    cfg.train_cfg = dict(
-        dict(
-            type='mmlayerwise.LayerwiseTrainLoop',
-            num_forward_layers=number,
-            max_epochs=1,
-            num_samples=40,
-            batch_size=20,
-            stop=dict(type='mmlayerwise.SeparationStopRule', max_epochs=2),
-        ),
-        **train_cfg,
-    )
-    if task == 'classification':
-        cfg.train_dataloader.dataset.indices = images
-        cfg.train_dataloader.batch_size = 20
-        cfg.model.backbone.update(base_channels=4, stem_channels=4)
-        cfg.model.head.in_channels = 32
-    else:
-        cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
-    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1)
-    cfg.default_hooks.logger = dict(type='LoggerHook', interval=1)
-    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    return cfg
-
-
-def weights_of(runner):
-    return {name: value.clone() for name, value in runner.model.state_dict().items()}
-
-
-class Watch(Hook):
-    """Notes what hooks are told, and keeps weights at the start of each stage."""
-
-    priority = 'LOWEST'
-
-    def __init__(self):
-        self.calls, self.rows, self.modules, self.wrappers = [], [], [], []
-        self.weights, self.ends = {}, {}
-
-    def _note(self, name):
-        if not self.calls or self.calls[-1][0] != name:
-            self.calls.append([name, 0])
-        self.calls[-1][1] += 1
-
-    def before_train(self, runner):
-        self._note('before_train')
-        self.counts = Counter()
-        for name, module in runner.model.named_modules():
-            module.register_forward_hook(lambda *_, name=name: self.counts.update([name]))
-
-    def before_train_epoch(self, runner):
-        self._note('before_train_epoch')
-        self.weights[runner.epoch] = weights_of(runner)
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        self.counts.clear()
-        self.training = {name: part.training for name, part in runner.model.named_modules()}
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.rows.append(dict(outputs, iter=runner.iter, epoch=runner.epoch))
-        self.modules.append((dict(self.counts), self.training))
-        wrapper = runner.optim_wrapper
-        if not any(wrapper is one for one in self.wrappers):
-            self.wrappers.append(wrapper)
-
-    def after_train_epoch(self, runner):
-        self._note('after_train_epoch')
-        self.ends[runner.epoch] = weights_of(runner)
-
-    def after_train(self, runner):
-        self._note('after_train')
-
-
-def train(cfg):
-    """Train, watched; returns the runner and the watch."""
-    runner, watch = runner_of(cfg), Watch()
-    runner.register_hook(watch)
-    runner.train()
-    return runner, watch
-
-
-def record_of(folder):
-    return json.loads((folder / 'layerwise.json').read_text())
+from tests.test_engine.test_runner.layerwise_runs import Watch, config, record_of, train
 
 
 @pytest.fixture(scope='module')
@@ -179,10 +86,8 @@ def test_the_average_goes_on_from_the_restored_weights(two_layers):
 
 
 def test_the_best_weights_are_restored(tmp_path, monkeypatch):
-    from mmlayerwise.engine.runner import layerwise_loop
-
     values = iter([0.1, 0.5, 0.4, 0.3, 0.2])
-    monkeypatch.setattr(layerwise_loop, 'layer_separation_index', lambda *_, **__: next(values))
+    monkeypatch.setattr(LayersToLearn, 'separation_index', lambda *_: next(values))
     cfg = config(tmp_path, stop=dict(type='SeparationStopRule', patience=3))
     _, watch = train(cfg)
     best, restored = watch.weights[1], watch.weights[4]
@@ -191,6 +96,25 @@ def test_the_best_weights_are_restored(tmp_path, monkeypatch):
     assert all(torch.equal(best[name], restored[name]) for name in best)
     assert not torch.equal(best['backbone.conv1.weight'], later['backbone.conv1.weight'])
     assert not torch.equal(best['backbone.bn1.running_mean'], later['backbone.bn1.running_mean'])
+
+
+def test_a_layer_that_keeps_its_first_weights_normalises_all_the_same(tmp_path, monkeypatch):
+    values = iter([0.5, 0.4])
+    monkeypatch.setattr(LayersToLearn, 'separation_index', lambda *_: next(values))
+    cfg = config(tmp_path, freeze=True, stop=dict(type='SeparationStopRule', max_epochs=1))
+    runner, watch = train(cfg)
+    start, kept = watch.weights[0], runner.model.backbone
+    assert torch.equal(kept.conv1.weight, start['backbone.conv1.weight'])
+    inputs = torch.cat(
+        [batch.inputs['inputs'] for batch in runner.train_loop.found.data.batches(runner.model)]
+    )
+    with torch.no_grad():
+        outputs = kept.conv1(inputs)
+        mean, variance = outputs.mean((0, 2, 3)), outputs.var((0, 2, 3))
+        assert kept.bn1(outputs).std() == pytest.approx(1, rel=0.1)
+    torch.testing.assert_close(kept.bn1.running_mean, mean, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(kept.bn1.running_var, variance, rtol=0.1, atol=1e-4)
+    assert not torch.equal(kept.bn1.running_mean, torch.zeros(4))
 
 
 def test_learning_locally_leaves_earlier_layers_alone(tmp_path):
@@ -288,196 +212,3 @@ def test_another_optimizer_can_be_given(tmp_path):
     wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.5))
     _, watch = train(config(tmp_path, optim_wrapper=wrapper))
     assert [type(one.optimizer).__name__ for one in watch.wrappers] == ['SGD', 'AdamW']
-
-
-@pytest.mark.parametrize(
-    ('train_cfg', 'message'),
-    [
-        (dict(number=10), r'num_forward_layers=10, but the model has 9 layers(?s:.*)9. backbone'),
-        (dict(number=-1), "whole number from 0 or 'all', got -1"),
-        (dict(scope='global'), "'joint' or 'local', got 'global'"),
-        (dict(max_epochs=0), 'must be at least 1'),
-        (dict(num_samples=12), 'num_samples=12 are too few for 10 classes.*at least 20'),
-        (dict(batch_size=3), 'batch_size of at least 4, got 3'),
-        (dict(layers=['backbone.conv3']), r"matched by 'backbone.conv3'.*backbone.conv1"),
-    ],
-)
-def test_wrong_options_are_refused_before_training(train_cfg, message, tmp_path):
-    with pytest.raises(UserError, match=message):
-        runner_of(config(tmp_path, **train_cfg)).train()
-    assert not list(tmp_path.glob('*.pth'))
-
-
-def test_a_sampler_without_end_is_refused(tmp_path):
-    cfg = config(tmp_path)
-    cfg.train_dataloader.sampler = dict(type='InfiniteSampler')
-    with pytest.raises(ForwardLearningError, match=r'InfiniteSampler never ends.*DefaultSampler'):
-        runner_of(cfg).train()
-
-
-def test_a_checkpoint_of_another_loop_is_refused(tmp_path):
-    plain = config(tmp_path)
-    plain.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
-    runner_of(plain).train()
-    cfg = config(tmp_path)
-    cfg.merge_from_dict(dict(resume=True, load_from=str(tmp_path / 'epoch_1.pth')))
-    with pytest.raises(ForwardLearningError, match=r'made by another training loop.*load_from'):
-        runner_of(cfg).train()
-    cfg.resume = False
-    runner_of(cfg).train()
-    assert record_of(tmp_path)
-
-
-def test_losses_that_become_nan_end_the_training_with_a_message(tmp_path):
-    wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=float('nan')))
-    with pytest.raises(ForwardLearningError, match=r"'backbone.conv1' became NaN .*iteration 1"):
-        train(config(tmp_path, optim_wrapper=wrapper))
-
-
-def test_batches_without_a_pair_end_the_training_with_a_message(tmp_path):
-    cfg = config(tmp_path, batch_size=None)
-    cfg.train_dataloader.batch_size = 1
-    with pytest.raises(ForwardLearningError, match='In 40 batches no sample had both'):
-        train(cfg)
-    cfg = config(tmp_path, batch_size=None, miner=dict(type='NearestTripletMiner', memory_size=30))
-    cfg.train_dataloader.batch_size = 1
-    cfg.model.backbone.norm_cfg = dict(type='GN', num_groups=2)
-    train(cfg)
-
-
-YOLOX = dict(
-    type='YOLOX',
-    data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32),
-    backbone=dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125),
-    neck=dict(type='YOLOXPAFPN', in_channels=[32, 64, 128], out_channels=32, num_csp_blocks=1),
-    bbox_head=dict(type='YOLOXHead', num_classes=10, in_channels=32, feat_channels=32),
-    train_cfg=dict(assigner=dict(type='SimOTAAssigner')),
-    test_cfg=dict(score_thr=0.01, nms=dict(type='nms', iou_threshold=0.65)),
-)
-HEAD = dict(
-    type='FCNHead', in_channels=4, in_index=-1, channels=4, num_convs=1, num_classes=13,
-    concat_input=False, norm_cfg=dict(type='BN'), loss_decode=dict(type='CrossEntropyLoss'),
-)  # fmt: skip
-SEGMENTOR = dict(
-    type='EncoderDecoder',
-    data_preprocessor=dict(type='SegDataPreProcessor', size=(64, 64)),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
-)
-UNET = dict(
-    SEGMENTOR,
-    backbone=dict(
-        type='UNet', base_channels=4, num_stages=3, strides=(1, 1, 1), enc_num_convs=(1, 1, 1),
-        dec_num_convs=(1, 1), downsamples=(True, True), enc_dilations=(1, 1, 1),
-        dec_dilations=(1, 1), norm_cfg=dict(type='BN'),
-    ),
-    decode_head=HEAD,
-)  # fmt: skip
-DEEPLABV3PLUS = dict(
-    SEGMENTOR,
-    backbone=dict(
-        type='ResNetV1c', depth=18, base_channels=8, stem_channels=8, norm_cfg=dict(type='BN'),
-        strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), contract_dilation=True,
-    ),
-    decode_head=dict(
-        HEAD, type='DepthwiseSeparableASPPHead', in_channels=64, in_index=3, dilations=(1, 2),
-        c1_in_channels=8, c1_channels=4,
-    ),
-)  # fmt: skip
-del DEEPLABV3PLUS['decode_head']['num_convs'], DEEPLABV3PLUS['decode_head']['concat_input']
-# A layer of the backbone, and the deepest that is shown: reached through neck, decoder or head.
-MODELS_OF_TASKS = dict(
-    RetinaNet=('detection', None, ['backbone.conv1', 'bbox_head.cls_convs.0.conv']),
-    YOLOX=('detection', YOLOX, ['backbone.stem', 'bbox_head.multi_level_cls_convs.0.0.conv']),
-    UNet=(
-        'segmentation', UNET,
-        ['backbone.encoder.0.0.convs.0.conv', 'backbone.decoder.0.conv_block.convs.0.conv'],
-    ),
-    DeepLabV3Plus=(
-        'segmentation', DEEPLABV3PLUS,
-        ['backbone.layer1.0', 'decode_head.sep_bottleneck.0.pointwise_conv.conv'],
-    ),
-)  # fmt: skip
-
-
-@pytest.mark.parametrize('name', MODELS_OF_TASKS)
-def test_detectors_and_segmentors_learn_from_boxes_and_pixels(name, tmp_path):
-    task, model, layers = MODELS_OF_TASKS[name]
-    stop = dict(type='mmlayerwise.SeparationStopRule', max_epochs=1)
-    cfg = config(tmp_path, 'all', task, layers=layers, num_samples=60, stop=stop, freeze=False)
-    cfg.train_dataloader.dataset.update(image_size=(64, 64), digit_size=(16, 40))
-    if model is not None:
-        cfg.model = model
-    cfg.optim_wrapper.optimizer.lr = 1e-3
-    runner, watch = train(cfg)
-    assert [row.get('layer') for row in watch.rows] == [1, 1, 2, 2, None, None]
-    assert all(float(row['loss']) > 0 for row in watch.rows)
-    found = runner.train_loop.layers
-    assert [layer.name.partition('#')[0] for layer in found] == layers
-    for number, layer in enumerate(found):
-        start, end = watch.weights[number], watch.ends[number]
-        changed = {key for key in start if not torch.equal(start[key], end[key])}
-        assert layer.parameters <= changed
-
-
-def _train(rank, world, port, folder):
-    torch.set_num_threads(1)
-    os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world),
-        MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port),
-    )  # fmt: skip
-    import mmlayerwise  # noqa: F401
-    from mmlayerwise.engine.distributed import adapt_to_cpu, init_gloo
-
-    cfg = config(f'{folder}/work', 2, images=80, freeze=True)
-    cfg.launcher = 'pytorch'
-    cfg.env_cfg.mp_cfg.mp_start_method = 'spawn'
-    adapt_to_cpu(cfg)
-    init_gloo(cfg)
-    runner = runner_of(cfg)
-    watch = Watch()
-    watch.before_train = lambda runner: None
-    watch.before_train_iter = lambda *_, **__: None
-    watch.after_train_iter = lambda runner, batch_idx, data_batch=None, outputs=None: (
-        watch.rows.append(float(outputs['loss']) if 'layer' in outputs else None)
-    )
-    runner.register_hook(watch)
-    runner.train()
-    model = runner.model.module
-    torch.save(
-        dict(
-            record=[
-                [epoch['separation_index'] for epoch in layer['epochs']]
-                for layer in runner.train_loop.record.layers
-            ],
-            losses=watch.rows,
-            weights=dict(model.named_parameters()),
-            first=watch.weights[0],
-            last=watch.weights[max(watch.weights)],
-            trained=model.state_dict(),
-            epoch=runner.epoch,
-        ),
-        f'{folder}/{rank}.pt',
-    )
-
-
-@pytest.mark.slow
-def test_two_processes_learn_one_model(tmp_path):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    mp.spawn(_train, (2, port, str(tmp_path)), nprocs=2)
-    one, two = (torch.load(tmp_path / f'{rank}.pt', weights_only=False) for rank in range(2))
-    assert one['record'] == two['record']  # so both stop alike
-    assert one['epoch'] == two['epoch']
-    assert one['losses'] == two['losses']  # their mean, weighted by the triplets
-    for name, value in one['weights'].items():
-        assert torch.equal(value, two['weights'][name]), name
-    # Frozen layers, with their running statistics, are the same and stay as learned.
-    for name, value in one['last'].items():
-        if 'conv1' in name.split('.')[2] or 'layer1.0' in name:
-            assert torch.equal(value, two['last'][name]), name
-            key = name.removeprefix('module.')
-            assert torch.equal(value, one['trained'][key]), name
-    changed = {n for n, v in one['first'].items() if not torch.equal(v, one['last'][n])}
-    assert not any('layer2' in name or 'head' in name for name in changed)

@@ -11,21 +11,35 @@ from mmlayerwise.forward import find_layers
 def test_the_record_counts_epochs_and_survives_a_round_trip(tmp_path):
     record = LayerwiseRecord()
     record.start('first')
-    record.add(None, 0.25, 0.0)
-    record.add(0.5, 0.75, 1.5)
-    assert (record.first, record.latest) == (0.25, 0.75)
+    record.add(None, None, 0.25, 0.0)
+    record.add(0.5, 0.125, 0.75, 1.5)
+    assert (record.first, record.last['separation_index']) == (0.25, 0.75)
     record.save(tmp_path / 'layerwise.json')
     written = json.loads((tmp_path / 'layerwise.json').read_text())
     epochs = [
-        dict(epoch=0, loss=None, separation_index=0.25, seconds=0.0),
-        dict(epoch=1, loss=0.5, separation_index=0.75, seconds=1.5),
+        dict(epoch=0, loss=None, relative_distance=None, separation_index=0.25, seconds=0.0),
+        dict(epoch=1, loss=0.5, relative_distance=0.125, separation_index=0.75, seconds=1.5),
     ]
     assert written == [dict(layer='first', epochs=epochs)]
     other = LayerwiseRecord()
     other.load_state_dict(record.state_dict())
-    other.add(0.1, 0.5, 1.0)
-    assert record.latest == 0.75  # nothing is shared
+    other.add(0.1, 0.2, 0.5, 1.0)
+    assert record.last['separation_index'] == 0.75  # nothing is shared
     assert len(other.layers[0]['epochs']) == 3
+
+
+@pytest.mark.parametrize(
+    ('distance', 'index', 'collapsed'),
+    [(1e-4, 0.25, True), (1e-4, 0.26, False), (0.01, 0.2, False)],
+)
+def test_features_that_became_alike_without_separating_collapsed(distance, index, collapsed):
+    record = LayerwiseRecord()
+    record.start('first')
+    record.add(None, None, 0.25, 0.0)
+    assert not record.collapsed  # nothing was trained
+    record.add(0.3, 0.5, 0.2, 1.0)
+    record.add(0.2, distance, index, 1.0)
+    assert record.collapsed is collapsed
 
 
 @pytest.fixture
