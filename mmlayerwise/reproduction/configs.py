@@ -55,7 +55,7 @@ def build_config(model: str, dataset: str, method: str, seed: int, settings: Set
         A whole config, without a work directory.
 
     Raises:
-        UserError: If the network has no form of the width, or the data is not there.
+        UserError: If the data is not there.
     """
     cfg = Config.fromfile(find_config(f'mmlayerwise::{MODEL_CONFIGS[model]}'))
     enlarged = [step.scale[0] for step in cfg.test_pipeline if step.type == 'Resize']
@@ -70,7 +70,7 @@ def build_config(model: str, dataset: str, method: str, seed: int, settings: Set
         simplify_head(cfg)
     limit(cfg, dataset, settings)
     schedule(cfg, settings)
-    cfg.default_hooks.checkpoint.update(max_keep_ckpts=1)
+    cfg.default_hooks.checkpoint.update(interval=settings.val_interval, max_keep_ckpts=1)
     cfg.randomness = dict(seed=seed)
     METHODS[method].apply(cfg, settings)
     measure = dict(type='mmlayerwise.SeparationHook', layers='auto', max_samples=MEASURED_SAMPLES)
@@ -138,7 +138,7 @@ def prepare_text(cfg: Config, settings: Settings) -> None:
             cfg[f'{split}_dataloader'].dataset.pipeline[0].length = settings.text_length
 
 
-def _scale_vgg(model: Config, width: float) -> None:
+def _scale_plain(model: Config, width: float) -> None:
     model.backbone.widen_factor = width
     _scale_head(model.head, width)
 
@@ -155,16 +155,26 @@ def _scale_resnet(model: Config, width: float) -> None:
     _scale_head(model.head, width)
 
 
+def _scale_efficientnet(model: Config, width: float) -> None:
+    from mmdet.models.utils import make_divisible
+
+    model.backbone.update(type='ScaledEfficientNet', widen_factor=width)
+    # The family's numbers of channels are multiples of 8.
+    model.head.in_channels = make_divisible(model.head.in_channels * width, 8)
+
+
 def _scale_vdcnn(model: Config, width: float) -> None:
     model.backbone.base_channels = round(64 * width)
     _scale_head(model.head, width)
 
 
 WIDTHS: dict[str, Callable[[Config, float], None]] = {
-    'alexnet': _scale_vgg,
-    'vgg11': _scale_vgg,
-    'vgg16': _scale_vgg,
+    'alexnet': _scale_plain,
+    'vgg11': _scale_plain,
+    'vgg16': _scale_plain,
     'resnet50': _scale_resnet,
+    'inception_v3': _scale_plain,
+    'efficientnet_b0': _scale_efficientnet,
     **dict.fromkeys(('vdcnn9', 'vdcnn17', 'vdcnn29'), _scale_vdcnn),
 }
 
@@ -176,15 +186,7 @@ def scale_width(cfg: Config, model: str, width: float) -> None:
         cfg: The config, changed in place.
         model: Key of the network.
         width: Factor on the channels.
-
-    Raises:
-        UserError: If the network comes in one width only.
     """
-    if model not in WIDTHS:
-        raise UserError(
-            f'{model} comes in its full width only; leave --width out, or choose among '
-            f'{", ".join(WIDTHS)}'
-        )
     WIDTHS[model](cfg.model, width)
 
 

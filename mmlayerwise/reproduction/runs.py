@@ -51,7 +51,8 @@ class Run:
 def runs_of(plan: Plan) -> list[Run]:
     """List the runs of a plan.
 
-    All methods of a seed follow each other, so that an interrupted table has whole pairs.
+    All rows of a seed come before the next seed, and all methods of a row follow each other, so
+    that an interrupted table has whole pairs, and early all of its rows.
 
     Args:
         plan: What to run.
@@ -61,9 +62,9 @@ def runs_of(plan: Plan) -> list[Run]:
     """
     return [
         Run(model, dataset, method, seed)
+        for seed in range(plan.num_seeds)
         for model in plan.models
         for dataset in plan.datasets
-        for seed in range(plan.num_seeds)
         for method in plan.methods
     ]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, fields, replace
 
-from mmlayerwise.reproduction.methods import forward_method
+from mmlayerwise.reproduction.methods import BACKPROPAGATION, forward_method
 from mmlayerwise.reproduction.tables import Table, find_table
 from mmlayerwise.utils.errors import UserError
 
@@ -150,22 +150,32 @@ PRESETS: dict[str, dict[str, _Preset]] = {
             _REDUCED_FORWARD, rows={'methods': tuple(map(forward_method, (0, 1, 2, 4, 13)))}
         ),
         'layer-wise': _Preset(
-            _REDUCED_FORWARD, rows={'models': ('vgg11',), 'datasets': ('cifar10',)}
+            replace(
+                _REDUCED_FORWARD,
+                subset=1000,
+                test_subset=1000,
+                width=0.125,
+                forward_epochs=2,
+                forward_samples=500,
+            ),
+            num_seeds=3,
+            rows={'datasets': ('cifar10',), 'methods': (BACKPROPAGATION, 'layer_wise')},
         ),
         'text': _Preset(
             Settings(
                 subset=2000,
-                test_subset=2000,
+                test_subset=1000,
                 epochs=4,
                 batch_size=32,
                 text_length=256,
                 width=0.25,
                 linear_head=True,
-                forward_epochs=4,
+                forward_epochs=3,
                 forward_batch_size=50,
-                forward_samples=1000,
+                forward_samples=500,
                 val_interval=2,
             ),
+            num_seeds=3,
             rows={'models': ('vdcnn9',), 'datasets': ('ag_news',)},
         ),
     },

@@ -68,11 +68,8 @@ def test_narrow_networks_still_fit_together(model, all_data):
     assert narrow.model.head.in_channels * 4 == whole.model.head.in_channels
 
 
-def test_a_network_of_one_width_is_refused_with_those_that_have_others(all_data):
-    with pytest.raises(
-        UserError, match=r'inception_v3 comes in its full .* among alexnet, vgg11, '
-    ):
-        build_config('inception_v3', 'cifar10', 'backpropagation', 0, Settings(width=0.5))
+def test_every_network_has_narrow_forms():
+    assert set(WIDTHS) == set(MODEL_CONFIGS)
 
 
 def test_small_images_and_a_linear_head(all_data):

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from mmlayerwise.models.backbones.stems import check_stem
+from mmlayerwise.models.backbones.widths import scale_branches
 from mmlayerwise.models.layers import Parallel
 from mmlayerwise.registry import MODELS
 
@@ -190,6 +191,7 @@ class InceptionV3(BaseModule):
             that a 32x32 image reaches the first blocks at full resolution.
         out_indices: Which stages to return: 0 the stem (192 channels), 1 the 35x35 blocks (288),
             2 the 17x17 blocks (768), 3 the 8x8 blocks (2048).
+        widen_factor: Factor on the channels of every convolution, in sixteenths.
         init_cfg: Initialisation config of mmengine; Kaiming's by default.
     """
 
@@ -197,6 +199,7 @@ class InceptionV3(BaseModule):
         self,
         stem: str = 'imagenet',
         out_indices: Sequence[int] = (3,),
+        widen_factor: float = 1.0,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg or {'type': 'Kaiming', 'layer': 'Conv2d'})
@@ -218,6 +221,8 @@ class InceptionV3(BaseModule):
             reduction_a(288), *(block_b(768, width) for width in (128, 160, 160, 192))
         )
         self.mixed7 = nn.Sequential(reduction_b(768), block_c(1280), block_c(2048))
+        if widen_factor != 1:
+            scale_branches(self, widen_factor)
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Compute feature maps.

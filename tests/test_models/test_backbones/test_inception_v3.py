@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from mmlayerwise.utils.errors import UserError
 from tests.test_models.test_backbones.counting import (
     build_on_meta,
     count_multiply_adds,
@@ -44,3 +45,24 @@ def test_both_stems_have_the_same_weights():
         return [tuple(p.shape) for p in module.parameters()]
 
     assert shapes(plain) == shapes(cifar)
+
+
+def test_a_factor_scales_every_branch():
+    config = {'type': 'InceptionV3', 'stem': 'cifar', 'out_indices': range(4)}
+    whole, narrow = build_on_meta(config, {**config, 'widen_factor': 0.25})
+    outputs = narrow(torch.zeros(1, 3, 32, 32, device='meta'))
+    shapes = [(one.shape[1], one.shape[3]) for one in outputs]
+    assert shapes == [(48, 32), (72, 32), (192, 15), (512, 7)]
+    pairs = list(zip(whole.parameters(), narrow.parameters(), strict=True))
+    first, second = pairs[0]
+    assert (tuple(first.shape), tuple(second.shape)) == ((32, 3, 3, 3), (8, 3, 3, 3))
+    for first, second in pairs[1:]:
+        assert first.shape[0] == 4 * second.shape[0]
+        assert first.shape[2:] == second.shape[2:]
+    assert {m.eps for m in narrow.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {1e-3}
+
+
+@pytest.mark.parametrize('factor', [0.3, 1 / 32, 0, -1])
+def test_a_factor_that_breaks_channels_is_refused(factor):
+    with pytest.raises(UserError, match=f'must be a multiple of 1/16, but is {factor}'):
+        build_on_meta({'type': 'InceptionV3', 'widen_factor': factor})
