@@ -107,6 +107,33 @@ REDUCTIONS: dict[str, Reduction] = {
             'decode_head.loss_decode.class_weight': None,
         },
     ),
+    # The filters of fc6 are as large as the last pooling less one; samples have no proposals.
+    **dict.fromkeys(
+        [
+            'deconvnet-stage2_vgg16-bn_1xb64-40k_voc12aug-224x224',
+            'deconvnet_vgg16-bn_1xb16-40k_camvid-224x224',
+        ],
+        Reduction(
+            image_size=96,
+            channel_divisor=1,
+            deltas={
+                'backbone.widen_factor': 0.125,
+                'backbone.fc_channels': (64, 64),
+                'backbone.fc_kernel_size': 2,
+                'decode_head.in_channels': 64,
+                'decode_head.fc_kernel_size': 2,
+                'decode_head.stage_channels': (
+                    (64, 64, 64),
+                    (64, 64, 32),
+                    (32, 32, 16),
+                    (16, 8),
+                    (8, 8),
+                ),
+                'test_cfg.mode': 'whole',
+            },
+            learning_rate=1e-3,
+        ),
+    ),
     # SSDVGG has fixed widths. From 96 pixels the last levels need padding to exist at all, and
     # hardly any overlap is enough to let their large boxes train the regressors.
     'ssd300_coco': Reduction(
