@@ -36,6 +36,7 @@ if find_spec('mmseg') is not None:
 
 if find_spec('mmdet') is not None:
     from mmlayerwise.datasets.transforms.cut_mix import CutMix
+    from mmlayerwise.datasets.transforms.load_image_label import LoadImageLabel
     from mmlayerwise.datasets.transforms.load_panoptic_annotations import LoadPanopticAnnotations
 
-    __all__ += ['CutMix', 'LoadPanopticAnnotations']
+    __all__ += ['CutMix', 'LoadImageLabel', 'LoadPanopticAnnotations']

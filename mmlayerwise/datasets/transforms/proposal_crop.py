@@ -1,5 +1,7 @@
 """Training windows around proposals of objects."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from mmcv.ops import bbox_overlaps
@@ -27,7 +29,7 @@ class ProposalCrop(WindowCrop):
         background: Label that is no object; None if there is none.
         context: Factor on width and height of the proposal.
         smallest: Pixels of the smallest part that counts as an object.
-        image_fill: Value of pixels outside the image.
+        image_fill: Value of pixels outside the image, or one for each channel.
         ignore_index: Label of pixels that don't count, and of those outside the image.
     """
 
@@ -37,7 +39,7 @@ class ProposalCrop(WindowCrop):
         background: int | None = 0,
         context: float = 1.2,
         smallest: int = 100,
-        image_fill: int = 0,
+        image_fill: int | Sequence[int] = 0,
         ignore_index: int = 255,
     ) -> None:
         super().__init__(context, image_fill, ignore_index)

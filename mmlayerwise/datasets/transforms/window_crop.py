@@ -1,6 +1,7 @@
 """Cutting windows with their surroundings out of images and label maps."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -23,13 +24,13 @@ def extend_boxes(boxes: np.ndarray, factor: float) -> np.ndarray:
     return np.concatenate([np.floor(centers - halves), np.ceil(centers + halves)], 1).astype(int)
 
 
-def crop_beyond(image: np.ndarray, box: np.ndarray, fill: int) -> np.ndarray:
+def crop_beyond(image: np.ndarray, box: np.ndarray, fill: int | Sequence[int]) -> np.ndarray:
     """Cut a window that may leave the image.
 
     Args:
         image: Of shape (H, W) or (H, W, C).
         box: (x1, y1, x2, y2) in whole pixels.
-        fill: Value of what lies outside.
+        fill: Value of what lies outside, or one for each channel.
 
     Returns:
         The window, of shape (y2 - y1, x2 - x1) or (y2 - y1, x2 - x1, C).
@@ -51,11 +52,13 @@ class WindowCrop(BaseTransform):
 
     Args:
         context: Factor on width and height of the box.
-        image_fill: Value of pixels outside the image.
+        image_fill: Value of pixels outside the image, or one for each channel.
         ignore_index: Label of pixels that don't count, and of those outside the image.
     """
 
-    def __init__(self, context: float = 1.2, image_fill: int = 0, ignore_index: int = 255) -> None:
+    def __init__(
+        self, context: float = 1.2, image_fill: int | Sequence[int] = 0, ignore_index: int = 255
+    ) -> None:
         self.context = context
         self.image_fill = image_fill
         self.ignore_index = ignore_index

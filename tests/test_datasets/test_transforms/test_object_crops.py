@@ -70,6 +70,8 @@ def test_outside_of_the_image_is_ignored(labels):
     result = ObjectCenteredCrop(image_fill=3).transform(sample(labels))
     assert (result['gt_seg_map'][:, -2:] == 255).all()
     assert (result['img'][:, -2:] == 3).all()
+    result = ObjectCenteredCrop(image_fill=(1, 2, 3)).transform(sample(labels))
+    assert (result['img'][:, -2:] == (1, 2, 3)).all()
 
 
 def test_without_background_the_rest_is_ignored(labels):
