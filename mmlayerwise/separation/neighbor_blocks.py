@@ -23,10 +23,14 @@ from mmlayerwise.separation.neighbor_points import (
     padded_width,
 )
 
-# Rows of a block: on the CPU it stays near the cores while its minima are taken.
+# Rows of a block: on the CPU it stays near the cores while its minima are taken. Of a half of the
+# matrix, the blocks on the diagonal are computed whole: they are to be a small part of it.
 LARGEST_TILE = {'cpu': 1024}
 LARGEST_TILE_ELSEWHERE = 8192
+# Points that are so few need not be divided into eight tiles.
+SMALLEST_DIVISION = 256
 SMALLEST_TILE = 8
+SMALLEST_BUCKET = 32
 # Pairs in question beside the k wanted ones before a query is left to higher precision.
 SPARE_PAIRS = 64
 
@@ -55,18 +59,26 @@ class Plan:
     def make(
         cls, points: Cloud, num_queries: int, k: int, dtype: torch.dtype, memory: int, itself: bool
     ) -> 'Plan':
-        """Divide the memory: an eighth a block, a quarter each conversions and minima."""
+        """Divide the memory.
+
+        An eighth is for a block, three for the points multiplied, two for the minima and one for
+        the pairs.
+        """
         element = torch.finfo(dtype).bits // 8
         num_points, dimension = max(1, len(points)), padded_width(points.dimension)
         copy = num_points * dimension * element
         hold = copy <= memory * 0.7
         rest = memory - copy if hold else memory
         largest = LARGEST_TILE.get(points.values.device.type, LARGEST_TILE_ELSEWHERE)
+        if itself:
+            largest = min(largest, max(SMALLEST_DIVISION, num_points // 8))
         size = isqrt(rest // (8 * (element + 2)))
-        size = min(size, rest // (8 * dimension * (element + 16)), largest)
+        # Queries as they are and made ready for the product, and the points if they aren't held.
+        factors = 2 if hold else 3
+        size = min(size, 3 * rest // (8 * factors * dimension * element), largest)
         tile = _power_of_two(max(SMALLEST_TILE, size))
         # Small buckets make the first walk's result long, large ones make the second walk long.
-        bucket = _power_of_two(max(16, 1.5 * 16 * sqrt(num_points / (k * dimension))))
+        bucket = _power_of_two(max(SMALLEST_BUCKET, 1.5 * 16 * sqrt(num_points / (k * dimension))))
         bucket = min(bucket, tile)
         needed = 4 * num_points**2 * element // max(1, rest)
         shared = bucket

@@ -159,7 +159,7 @@ class Placed:
         tiny: float = 0.0,
     ) -> None:
         self.cloud, self.frame, self.dtype = cloud, frame, dtype
-        self.error, self.tiny = error, tiny
+        self.error, self.tiny, self.step = error, tiny, step
         self.width = padded_width(cloud.dimension)
         device = cloud.values.device
         self.norms = torch.empty(len(cloud), dtype=torch.float64, device=device)
@@ -178,18 +178,26 @@ class Placed:
         """Consecutive points."""
         if self.held is not None:
             return self.held[start:stop]
-        return self._made(self.cloud.rows(start, stop), self.norms[start:stop])
+        made = self._empty(stop - start)
+        for first in range(0, len(made), self.step):
+            last = min(first + self.step, len(made))
+            self._place(self.cloud.rows(start + first, start + last), made[first:last])
+        return self._complete(made, self.norms[start:stop])
 
     def take(self, points: Tensor) -> Tensor:
         """The points of the given numbers."""
         if self.held is not None:
             return self.held[points]
-        return self._made(self.cloud.take(points), self.norms[points])
+        made = self._empty(len(points))
+        for part, rows in zip(points.split(self.step), made.split(self.step), strict=True):
+            self._place(self.cloud.take(part), rows)
+        return self._complete(made, self.norms[points])
 
-    def _made(self, values: Tensor, norms: Tensor) -> Tensor:
-        rows = values.new_empty((len(values), self.width), dtype=self.dtype)
-        self.frame.place(values, self.dtype, out=rows[:, : values.shape[1]])
-        return self._complete(rows, norms)
+    def _empty(self, count: int) -> Tensor:
+        return self.norms.new_empty((count, self.width), dtype=self.dtype)
+
+    def _place(self, values: Tensor, out: Tensor) -> None:
+        self.frame.place(values, self.dtype, out=out[:, : self.cloud.dimension])
 
     def _complete(self, rows: Tensor, norms: Tensor) -> Tensor:
         dimension = self.cloud.dimension

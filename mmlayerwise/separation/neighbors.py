@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -20,7 +21,8 @@ from mmlayerwise.separation.errors import SeparationError
 from mmlayerwise.separation.neighbor_points import Cloud, Frame
 from mmlayerwise.separation.neighbor_search import Ranking, settle
 
-DEFAULT_MEMORY = 256 * 2**20
+# Bytes: a small share of what is free, within what a search of usual size makes use of.
+DEFAULT_MEMORY = min(max(psutil.virtual_memory().available // 16, 64 * 2**20), 2**30)
 # Where even blocks of this size find no memory, smaller ones won't.
 LEAST_MEMORY = 2**20
 
@@ -66,8 +68,9 @@ def nearest_neighbors(
         groups: int64 of shape (num_points,); points of the query's own group (its image, say) are
             no neighbours.
         query_groups: The same for ``queries``.
-        max_memory: Bytes that the working blocks may take beside inputs and result; at least a few
-            rows are taken. Where the device has less, smaller blocks are tried, with a warning.
+        max_memory: Bytes that the working blocks may take beside inputs and result; by default a
+            sixteenth of what was free, at most 1 GiB. At least a few rows are taken. Where the
+            device has less, smaller blocks are tried, with a warning.
         backend: Which implementation searches: ``'exact'``, ``'faiss'`` where faiss is installed
             (the same result; its index holds a float32 copy of the points beside ``max_memory``),
             or one of a plugin (see :mod:`mmlayerwise.plugins`), which answers for what it promises.

@@ -27,7 +27,7 @@ def test_the_parts_of_a_plan_stay_within_the_memory(memory, dtype, itself):
     points, element = Cloud(torch.empty(5000, 100)), torch.finfo(dtype).bits // 8
     plan = Plan.make(points, 5000, 1, dtype, memory, itself)
     block = plan.tile**2 * (element + 1)
-    conversions = 2 * plan.tile * 100 * (element + 8)
+    conversions = (2 if plan.hold else 3) * plan.tile * 104 * element
     copy = 5000 * 100 * element if plan.hold else 0
     minima = plan.panel * (5000 // plan.bucket) * element
     pairs = 2 * 16 * plan.panel * plan.limit

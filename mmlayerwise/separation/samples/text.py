@@ -2,6 +2,7 @@
 
 from copy import copy
 
+import torch
 from torch import Tensor, nn
 
 from mmlayerwise.separation.errors import SeparationError
@@ -82,6 +83,11 @@ class TextSamples(ImageSamples):
         sampler = copy(self)
         sampler._layout = self._layout.of(model.get_submodule(layer.module))
         return sampler
+
+    def num_channels(self, shape: tuple[int, ...]) -> int:
+        """Channels of a layer whose output has this shape, (texts, ...)."""
+        grid = self._layout.grid(torch.empty(shape, device='meta'))
+        return shape[-1] if grid is None else grid.shape[1]
 
     def _grid(self, output: Tensor, input_size: tuple[int, int]) -> Tensor | None:
         return self._layout.grid(output)
