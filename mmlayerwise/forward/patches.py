@@ -105,10 +105,15 @@ class ConvolutionPatches:
         Returns:
             Shape (groups, dimension, n * num_positions), the positions of a sample together.
         """
-        raw = self._raw_columns(numbers)
-        columns = raw.new_empty(self.groups, self.dimension, raw.shape[2])
-        torch.sub(raw, self.shift[:, :, None], out=columns[:, : self.patch_size])
-        columns[:, : self.patch_size] /= self.scale[:, :, None]
+        windows = self._windows(numbers)
+        columns = windows.new_empty(self.groups, self.dimension, len(numbers) * self.num_positions)
+        patches = columns[:, : self.patch_size]
+        torch.sub(
+            windows,
+            self.shift.view(*windows.shape[:4], 1, 1, 1),
+            out=patches.unflatten(2, windows.shape[4:]).unflatten(1, windows.shape[1:4]),
+        )
+        patches /= self.scale[:, :, None]
         if self.has_bias:
             columns[:, -1] = 1
         return columns
@@ -150,10 +155,21 @@ class ConvolutionPatches:
         self.layer.bias.copy_(bias.flatten())
 
     def _raw_columns(self, numbers: Tensor) -> Tensor:
-        images = F.pad(self.samples[numbers], self._padding, self._padding_mode)
-        patches = F.unfold(images, self._kernel, self._dilation, stride=self.step)
-        patches = patches.unflatten(1, (self.groups, self.patch_size))
-        return patches.permute(1, 2, 0, 3).reshape(self.groups, self.patch_size, -1)
+        return self._windows(numbers).reshape(self.groups, self.patch_size, -1)
+
+    def _windows(self, numbers: Tensor) -> Tensor:
+        """Patches as a view of the padded samples.
+
+        Returns:
+            Shape (groups, channels a group, *kernel, num_samples, *grid).
+        """
+        windows = F.pad(self.samples[numbers], self._padding, self._padding_mode)
+        for axis in (0, 1):
+            reach = self._dilation[axis] * (self._kernel[axis] - 1) + 1
+            windows = windows.unfold(2 + axis, reach, self.step[axis])
+        windows = windows[..., :: self._dilation[0], :: self._dilation[1]]
+        windows = windows.unflatten(1, (self.groups, -1))
+        return windows.permute(1, 2, 5, 6, 0, 3, 4)
 
     def _choose_step(self, stride: tuple[int, int], max_positions: int) -> tuple[int, int]:
         left, right, top, bottom = (*self._padding, 0, 0)[:4]
