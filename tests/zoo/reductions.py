@@ -61,6 +61,13 @@ _EFFICIENTDETS = {
     )
 }
 
+# Blocks of 24, 28, 30 and 23 channels.
+_SMALL_DENSENET = {
+    'backbone.block_layers': (1, 2, 2, 1),
+    'backbone.growth_rate': 8,
+    'backbone.stem_channels': 16,
+}
+
 REDUCTIONS: dict[str, Reduction] = {
     # Windows of 16, 32, 64 and 128 pixels go to the four levels.
     'fast-rcnn_r50_fpn_1x_coco': Reduction(deltas={'roi_head.bbox_roi_extractor.finest_scale': 16}),
@@ -232,6 +239,54 @@ REDUCTIONS: dict[str, Reduction] = {
                 'decode_head.in_channels': 8,
                 'test_cfg.crop_size': (40, 40),
             },
+            learning_rate=1e-3,
+        ),
+    ),
+    # DenseNet's widths follow from its growth.
+    **dict.fromkeys(
+        [
+            'ladder_d169_4xb4-80k_cityscapes-768x768',
+            'ladder_d121_4xb4-80k_cityscapes-768x768',
+            'ladder_d121_1xb4-40k_camvid-352x352',
+        ],
+        Reduction(
+            image_size=64,
+            channel_divisor=1,
+            deltas={
+                **_SMALL_DENSENET,
+                'decode_head.in_channels': [24, 28, 30, 23],
+                'decode_head.channels': 16,
+                'decode_head.bottleneck_channels': 32,
+            },
+            learning_rate=1e-3,
+        ),
+    ),
+    **dict.fromkeys(
+        ['sdn-m3_d161_4xb4-40k_voc12aug-512x512', 'sdn-m3_d161_1xb4-40k_camvid-352x352'],
+        Reduction(
+            image_size=64,
+            channel_divisor=1,
+            deltas={
+                **_SMALL_DENSENET,
+                'decode_head.in_channels': [24, 28, 30],
+                'decode_head.unit_channels': [16, 16, 24],
+                'decode_head.growth_rate': 8,
+            },
+            learning_rate=1e-3,
+        ),
+    ),
+    # Both encoders are made small alike.
+    **dict.fromkeys(
+        ['spgnet_2xr50_4xb2-80k_cityscapes-769x769', 'spgnet_2xr50_1xb4-40k_camvid-352x352'],
+        Reduction(
+            image_size=64,
+            channel_divisor=1,
+            deltas={
+                f'{part}.{key}': value
+                for part in ('backbone', 'decode_head.encoder')
+                for key, value in (('depth', 18), ('base_channels', 16), ('stem_channels', 16))
+            }
+            | {'decode_head.in_channels': [16, 32, 64, 128], 'decode_head.channels': 32},
             learning_rate=1e-3,
         ),
     ),

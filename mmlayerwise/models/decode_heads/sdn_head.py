@@ -55,6 +55,7 @@ class SDNHead(StagewiseHead):
         _check(in_channels, num_units, unit_channels, down_layers, up_layers)
         init_cfg = init_cfg or dict(
             type='Kaiming',
+            mode='fan_in',  # compressions would otherwise amplify what they compress
             layer=['Conv2d', 'ConvTranspose2d'],
             override=dict(type='Normal', name='classifiers', std=0.01),
         )
