@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 
 from tests.test_engine.test_hooks.runs import runner_of, tiny_config
 
@@ -46,7 +46,7 @@ class Watch(Hook):
 
     def __init__(self):
         self.calls, self.rows, self.modules, self.wrappers = [], [], [], []
-        self.weights, self.ends, self.batches = {}, {}, []
+        self.weights, self.ends, self.averages, self.batches = {}, {}, {}, []
 
     def _note(self, name):
         if not self.calls or self.calls[-1][0] != name:
@@ -62,6 +62,10 @@ class Watch(Hook):
     def before_train_epoch(self, runner):
         self._note('before_train_epoch')
         self.weights[runner.epoch] = weights_of(runner)
+        for hook in runner.hooks:
+            if isinstance(hook, EMAHook):
+                average = hook.ema_model.module.state_dict()
+                self.averages[runner.epoch] = {key: one.clone() for key, one in average.items()}
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         self.counts.clear()

@@ -78,7 +78,14 @@ def test_the_log_tells_layer_loss_index_and_step(two_layers):
 
 
 def test_the_average_goes_on_from_the_restored_weights(two_layers):
-    folder, runner, _ = two_layers
+    folder, runner, watch = two_layers
+    first = len(record_of(folder)[0]['epochs']) - 1
+    for epoch in (first, runner.epoch - 1):  # where layer 2, and backpropagation, begin
+        for name, _ in runner.model.named_parameters():
+            assert torch.equal(watch.averages[epoch][name], watch.weights[epoch][name]), name
+    # Within a layer it is an average.
+    name = 'backbone.conv1.weight'
+    assert not torch.equal(watch.averages[1][name], watch.weights[1][name])
     checkpoint = torch.load(folder / f'epoch_{runner.epoch}.pth', weights_only=False)
     assert checkpoint['ema_state_dict']['steps'] == runner.iter
     for value in checkpoint['state_dict'].values():
