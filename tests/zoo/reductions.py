@@ -290,6 +290,11 @@ REDUCTIONS: dict[str, Reduction] = {
             learning_rate=1e-3,
         ),
     ),
+    # Groups of the width that four times as many have in the full network.
+    'exfuse_x101-8-8-9-8_4xb4-40k_voc12aug-512x512': Reduction(
+        image_size=64,
+        deltas={'backbone.stage_blocks': (2, 1, 1, 1), 'backbone.groups': 8},
+    ),
     # The attention mask covers the 8 x 8 feature map from every position: 2 * 8 - 1.
     'psanet_r101-d8_4xb4-20k_voc12aug-512x512': Reduction(
         image_size=64, deltas={'decode_head.mask_size': (15, 15)}

@@ -47,6 +47,7 @@ if find_spec('mmdet') is not None:
     ]
 
 if find_spec('mmseg') is not None:
+    from mmlayerwise.models.backbones.rearranged_resnext import RearrangedResNeXt
     from mmlayerwise.models.backbones.stemless_resnet import StemlessResNet
 
-    __all__ += ['StemlessResNet']
+    __all__ += ['RearrangedResNeXt', 'StemlessResNet']
