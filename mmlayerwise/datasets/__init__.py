@@ -37,5 +37,7 @@ if find_spec('mmseg') is not None:
 
 if find_spec('mmdet') is not None:
     from mmlayerwise.datasets.digit_scenes import DigitScenes, DigitScenesPanoptic
+    from mmlayerwise.datasets.image_level_dataset import ImageLevelDataset
+    from mmlayerwise.datasets.joint_det_cls_dataset import JointDetClsDataset
 
-    __all__ += ['DigitScenes', 'DigitScenesPanoptic']
+    __all__ += ['DigitScenes', 'DigitScenesPanoptic', 'ImageLevelDataset', 'JointDetClsDataset']
