@@ -5,9 +5,11 @@ the maintained forks and to the original packages alike, and installing them twi
 """
 
 import functools
+import json
 import logging
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ def install() -> None:
     find_configs_of_editable_installs()
     let_ssd_predict()
     save_no_best_without_metric()
+    find_torchvision_weights()
 
 
 def allow_checkpoint_classes() -> None:
@@ -350,3 +353,28 @@ def save_no_best_without_metric() -> None:
 
     wrapper.waits_for_metric = True
     CheckpointHook._save_best_checkpoint = wrapper
+
+
+def find_torchvision_weights() -> None:
+    """Download ``torchvision://NAME`` without torchvision installed.
+
+    Needed by: every mmengine, which imports torchvision to look up the addresses although it has
+    them in a file of its own. With torchvision installed that lookup stays.
+    """
+    import mmengine.runner.checkpoint as checkpoint
+
+    original = checkpoint.get_torchvision_models
+    if getattr(original, 'works_without_torchvision', False):
+        return
+
+    @functools.wraps(original)
+    def get_torchvision_models() -> dict[str, str]:
+        if find_spec('torchvision') is not None:
+            return original()
+        import mmengine
+
+        addresses = Path(mmengine.__file__).parent / 'hub' / 'torchvision_0.12.json'
+        return json.loads(addresses.read_text())
+
+    get_torchvision_models.works_without_torchvision = True
+    checkpoint.get_torchvision_models = get_torchvision_models
