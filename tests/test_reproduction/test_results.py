@@ -11,7 +11,8 @@ from mmlayerwise.reproduction.summary import load_runs, summarise
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / 'docs' / 'forward_learning.md'
-FOLDERS = sorted((ROOT / 'results' / 'reproduction').glob('*/'))
+# A table that is being run has no summary yet.
+FOLDERS = sorted(path.parent for path in (ROOT / 'results' / 'reproduction').glob('*/summary.json'))
 
 
 def summary_of(folder):
