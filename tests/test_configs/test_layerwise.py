@@ -53,6 +53,12 @@ def test_every_part_can_be_named_in_a_config_and_a_misspelt_one_is_found():
             ['backbone.encoder.0.0.convs.0.conv', 'backbone.encoder.0.0.convs.1.conv'],
         ),
         ('retinanet_r18_fpn_layerwise-k1_1xb8-6e_coco-mini', ['backbone.conv1']),
+        ('yolox_tiny_layerwise-k1_1xb8-6e_coco-mini', ['backbone.stem.conv.conv']),
+        (
+            'deeplabv3plus_r18-d8_layerwise-k2_1xb8-3e_camvid-128x128',
+            ['backbone.stem.0', 'backbone.stem.3'],
+        ),
+        ('vdcnn9_layerwise-k1_1xb128-15e_ag-news', ['backbone.conv']),
         ('vgg16_layerwise-k1_1xb128-200e_cifar10', ['backbone.features.0']),
     ],
 )
@@ -65,7 +71,7 @@ def test_a_config_learns_its_layers(name, layers, tmp_path, request):
     cfg.train_cfg.update(num_samples=40, batch_size=20, max_epochs=1)
     cfg.train_cfg.stop = dict(type='mmlayerwise.SeparationStopRule', max_epochs=1)
     cfg.train_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)
-    cfg.train_dataloader.dataset.indices = 40 if 'retinanet' not in name else 8
+    cfg.train_dataloader.dataset.indices = 8 if 'coco' in name or 'camvid' in name else 40
     if 'vgg' in name:
         cfg.model.backbone.widen_factor = 0.125
         cfg.model.head.update(in_channels=64, mid_channels=(16,))
@@ -77,7 +83,20 @@ def test_a_config_learns_its_layers(name, layers, tmp_path, request):
         cfg.model.backbone.base_channels = 4
         cfg.model.decode_head.in_channels = 4
         cfg.model.auxiliary_head.in_channels = 8
-        cfg.train_dataloader.dataset.indices = 8
+    if 'yolox' in name:
+        cfg.model.backbone.widen_factor = 0.125
+        cfg.model.neck.update(in_channels=[32, 64, 128], out_channels=16)
+        cfg.model.bbox_head.update(in_channels=16, feat_channels=16)
+    if 'deeplab' in name:
+        cfg.model.backbone.update(base_channels=8, stem_channels=8)
+        cfg.model.decode_head.update(
+            in_channels=64, channels=8, c1_in_channels=8, c1_channels=4, dilations=(1, 2)
+        )
+        cfg.model.auxiliary_head.update(in_channels=32, channels=8)
+    if 'vdcnn' in name:
+        cfg.train_dataloader.dataset.pipeline[0].length = 96
+        cfg.model.backbone.base_channels = 8
+        cfg.model.head.update(in_channels=64 * 8, mid_channels=(16,))
     cfg.custom_hooks = []
     cfg.param_scheduler = None
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
