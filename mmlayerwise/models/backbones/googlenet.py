@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from mmlayerwise.models.backbones.stems import check_stem
+from mmlayerwise.models.backbones.widths import scale_branches
 from mmlayerwise.models.layers import Parallel
 from mmlayerwise.registry import MODELS
 from mmlayerwise.utils.errors import UserError
@@ -87,6 +88,7 @@ class GoogLeNet(BaseModule):
             Inception-v3 factorises it, usual on CIFAR-10.
         norm_cfg: Normalisation of every convolution; None as in the paper.
         out_indices: Which of the nine blocks 3a, 3b, 4a, 4b, 4c, 4d, 4e, 5a, 5b to return.
+        widen_factor: Factor on the channels of every convolution, in eighths.
         init_cfg: Initialisation config of mmengine; Kaiming's by default.
     """
 
@@ -96,6 +98,7 @@ class GoogLeNet(BaseModule):
         large_kernel: str = '5x5',
         norm_cfg: dict | None = BATCH_NORM,
         out_indices: Sequence[int] = (8,),
+        widen_factor: float = 1.0,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg or {'type': 'Kaiming', 'layer': 'Conv2d'})
@@ -116,6 +119,8 @@ class GoogLeNet(BaseModule):
             block = inception_block(channels, widths, LARGE_KERNELS[large_kernel], norm_cfg)
             self.add_module(f'inception{name}', block)
             channels = widths[0] + widths[2] + widths[4] + widths[5]
+        if widen_factor != 1:
+            scale_branches(self, widen_factor)
 
     def _make_imagenet_stem(self, norm_cfg: dict | None) -> None:
         # Batch normalisation made local response normalisation obsolete.

@@ -94,3 +94,23 @@ def test_loads_torchvision_checkpoints(tmp_path):
 def test_unknown_kernel_lists_the_known_ones():
     with pytest.raises(UserError, match="'5x5', '3x3', '3x3-3x3', but is '7x7'"):
         GoogLeNet(large_kernel='7x7')
+
+
+def test_a_factor_scales_the_channels_of_every_convolution():
+    narrow, whole = (
+        build_on_meta({**CIFAR_FORM, 'widen_factor': factor})[0] for factor in (0.125, 1.0)
+    )
+    image = torch.zeros(1, 3, 32, 32, device='meta')
+    assert narrow(image)[-1].shape == (1, 128, 8, 8)
+    shapes = dict(whole.named_parameters())
+    for name, parameter in narrow.named_parameters():
+        before = shapes[name].shape
+        assert parameter.shape[0] * 8 == before[0]
+        if parameter.ndim == 4 and before[1] != 3:
+            assert parameter.shape[1] * 8 == before[1]
+            assert parameter.shape[2:] == before[2:]
+
+
+def test_a_factor_that_breaks_a_branch_is_refused():
+    with pytest.raises(UserError, match=r'multiple of 1/8, but is 0\.3'):
+        GoogLeNet(widen_factor=0.3)
