@@ -44,12 +44,14 @@ def pooling_of(shape: torch.Size | tuple[int, ...], positions: int) -> int | Non
     """Side of the grid on which maps were sampled; None if as they are.
 
     Args:
-        shape: Of the layer's output: (images, channels, height, width).
+        shape: Of the layer's output: (images, channels, height, width), or (texts, channels,
+            length), where the grid is one row.
         positions: Values of a channel in a sample.
     """
-    if len(shape) != 4 or positions == shape[2] * shape[3]:
+    sides = shape[2:]
+    if not sides or positions == torch.Size(sides).numel():
         return None
-    return max(1, isqrt(positions))
+    return max(1, positions if len(sides) == 1 else isqrt(positions))
 
 
 def fit_head(

@@ -62,24 +62,23 @@ def example_images(model: nn.Module, example: Example | None = None) -> Tensor:
     Args:
         model: The network.
         example: Such images, their height and width (or channels, height and width), or None to
-            try common sizes, the smallest first.
+            try common sizes, the smallest first. The width of a text is its length.
 
     Returns:
-        Float tensor of shape (1, C, H, W) on the model's device.
+        Float tensor of shape (1, C, H, W) on the model's device; for a network that begins with
+        an embedding int64 tokens of shape (1, W).
 
     Raises:
         CompressionError: If the model runs with none of the sizes.
     """
     first = next(model.parameters())
     if isinstance(example, Tensor):
-        return example.to(first.device, first.dtype)
-    channels = _input_channels(model)
+        return example.to(first.device, first.dtype if example.is_floating_point() else None)
     if example is not None:
-        *given, height, width = example
-        return first.new_zeros(1, *(given or [channels]), height, width)
+        return _blank(model, first, *example)
     reason: Exception | None = None
     for side in _SIDES:
-        images = first.new_zeros(1, channels, side, side)
+        images = _blank(model, first, side, side)
         try:
             with torch.no_grad():
                 every_output(model, images)
@@ -88,6 +87,15 @@ def example_images(model: nn.Module, example: Example | None = None) -> Tensor:
         else:
             return images
     raise cannot_run(model, images, reason) from reason
+
+
+def _blank(model: nn.Module, like: Tensor, *sizes: int) -> Tensor:
+    """An empty image, or the tokens of an empty text."""
+    *channels, height, width = sizes
+    with_parameters = (part for part in model.modules() if list(part.parameters(recurse=False)))
+    if isinstance(next(with_parameters, None), nn.Embedding):
+        return like.new_zeros(1, width, dtype=torch.int64)
+    return like.new_zeros(1, *(channels or [_input_channels(model)]), height, width)
 
 
 def _input_channels(model: nn.Module) -> int:

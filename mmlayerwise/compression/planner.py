@@ -23,6 +23,8 @@ from mmlayerwise.compression.removal import ChannelRemoval
 from mmlayerwise.compression.settings import CUTS, PlannerSettings
 from mmlayerwise.compression.watching import IndexWatch, Schedule, Watched, owners_of
 from mmlayerwise.separation.layers import Layer
+from mmlayerwise.separation.samples import ImageSamples, PixelSamples
+from mmlayerwise.separation.samples.regions import RegionSamples
 
 
 @dataclass
@@ -86,7 +88,10 @@ class _Planning:
         self.reader = planner.reader
         self.example = planner.example
         self.progress = planner.progress
-        self.kind = planner.reader.sampler.kind
+        sampler = planner.reader.sampler
+        self.whole = isinstance(sampler, ImageSamples)
+        self.dense = isinstance(sampler, PixelSamples)
+        self.regions = isinstance(sampler, RegionSamples)
         self.model = model
         self.trace = self.reader.trace(model)
         self.schedule = Schedule(self.trace)
@@ -111,8 +116,8 @@ class _Planning:
         layers = [layer for layer in self._candidates() if self.reader.accepts(layer)]
         if not layers:
             raise CompressionError(
-                f'None of the blocks of {type(self.model).__name__} holds {self.kind} samples. '
-                'Choose other samples'
+                f'None of the blocks of {type(self.model).__name__} holds '
+                f'{self.reader.sampler.kind} samples. Choose other samples'
             )
         blocks = []
         for layer, samples in self.reader.read(self.model, layers):
@@ -122,9 +127,9 @@ class _Planning:
         return blocks
 
     def _candidates(self) -> list[Layer]:
-        if self.kind == 'image':
+        if self.whole:
             return cutting.block_ends(self.trace)
-        if self.kind == 'pixel':
+        if self.dense:
             return cutting.encoder_levels(self.trace)
         stages = [layer for layer in self.trace.stages() if layer.name.startswith('backbone')]
         return stages or cutting.encoder_levels(self.trace)
@@ -172,9 +177,9 @@ class _Planning:
                 )
             return named[asked]
         by_index = self.settings.criterion == 'si' and asked != 'none'
-        if not by_index or (asked == 'auto' and self.kind == 'box'):
+        if not by_index or (asked == 'auto' and self.regions):
             return blocks[-1]
-        choose = cutting.critical_level if self.kind == 'pixel' else cutting.last_gain
+        choose = cutting.critical_level if self.dense else cutting.last_gain
         return blocks[choose(blocks, self.settings.significance)]
 
     # ---- the channels
@@ -202,10 +207,10 @@ class _Planning:
         removal.thin(thinnable)
 
     def _watched_layers(self, end: BlockIndex) -> list[Layer]:
-        if self.kind == 'image':
+        if self.whole:
             return [end.layer]
         stages = [layer for layer in self.trace.stages() if self.reader.accepts(layer)]
-        if self.kind == 'pixel':
+        if self.dense:
             # The last map before the prediction too: skip connections reach it past the end.
             return [end.layer, *[layer for layer in stages[-1:] if layer.name != end.name]]
         levels = [layer for layer in stages if layer.name.startswith('neck')]
@@ -228,7 +233,7 @@ class _Planning:
 
     def _own_groups(self, last: Watched, groups: list[ChannelGroup]) -> list[ChannelGroup]:
         """The groups that make the maps of a layer, if nothing in front of it reads them."""
-        if self.kind == 'box' or last.owners is None:
+        if self.regions or last.owners is None:
             return []
         end, roots = self.schedule.end(last.layer), {root for root, _ in last.owners}
         own = [group for group in groups if group.root in roots]

@@ -12,7 +12,13 @@ from mmlayerwise.separation.batches import Batch, Forward
 from mmlayerwise.separation.indices import measure
 from mmlayerwise.separation.layers import Layer, Trace
 from mmlayerwise.separation.neighbors import DEFAULT_MEMORY
-from mmlayerwise.separation.samples import Candidates, Extracted, build_sampler, select_balanced
+from mmlayerwise.separation.samples import (
+    Candidates,
+    Extracted,
+    TextSamples,
+    build_sampler,
+    select_balanced,
+)
 from mmlayerwise.separation.samples.sampler import Sampler
 from mmlayerwise.separation.taps import Tap, Taps, undisturbed
 
@@ -128,7 +134,8 @@ class LayerReader:
         for part in self._parts(layers):
             collected = self._collect(model, part)
             for layer in part:
-                yield layer, self._gather(layer, collected.pop(layer.name))
+                sampler = self._sampler_of(model, layer)
+                yield layer, self._gather(layer, sampler, collected.pop(layer.name))
 
     def read_one(self, model: nn.Module, layer: Layer) -> LayerSamples:
         """Read a single layer."""
@@ -153,12 +160,13 @@ class LayerReader:
 
     def _collect(self, model: nn.Module, layers: Sequence[Layer]) -> dict[str, list[Extracted]]:
         collected: dict[str, list[Extracted]] = {layer.name: [] for layer in layers}
+        samplers = {layer.name: self._sampler_of(model, layer) for layer in layers}
         current: list[Candidates] = []
         size = (0, 0)
 
         def read(tap: Tap, output: Tensor) -> None:
             if any(len(image.labels) for image in current):
-                found = self.sampler.extract(output, current, size)
+                found = samplers[tap.name].extract(output, current, size)
                 rows = torch.isin(found.ids, self.kept)
                 cells = None if found.cells is None else found.cells[rows]
                 collected[tap.name].append(
@@ -179,7 +187,10 @@ class LayerReader:
                     taps.run(lambda inputs=batch.inputs: self.forward(model, inputs))
         return collected
 
-    def _gather(self, layer: Layer, parts: list[Extracted]) -> LayerSamples:
+    def _sampler_of(self, model: nn.Module, layer: Layer) -> Sampler:
+        return self.sampler.for_layer(layer, model, self.first.input_size)
+
+    def _gather(self, layer: Layer, sampler: Sampler, parts: list[Extracted]) -> LayerSamples:
         lengths = {part.features.shape[1] for part in parts}
         if len(lengths) > 1:
             raise CompressionError(
@@ -196,7 +207,7 @@ class LayerReader:
             cells = torch.cat([part.cells for part in parts])[order]
             order = order[_first_of_each(cells)]
         place = order.to(features.device)
-        channels = channels_of(layer, features.shape[1])
+        channels = channels_of(layer, sampler, features.shape[1])
         found = Extracted(features[place], labels[order], ids[order])
         groups = found.images if self.sampler.exclude_same_image else None
         return LayerSamples(
@@ -207,9 +218,12 @@ class LayerReader:
         )
 
 
-def channels_of(layer: Layer, dimension: int) -> int:
+def channels_of(layer: Layer, sampler: Sampler, dimension: int) -> int:
     """Channels of a layer whose samples are vectors of some length, positions last."""
-    channels = layer.shape[1] if len(layer.shape) in (2, 4) else layer.shape[-1]
+    if isinstance(sampler, TextSamples):
+        channels = sampler.num_channels(layer.shape)
+    else:
+        channels = layer.shape[1] if len(layer.shape) in (2, 4) else layer.shape[-1]
     return channels if dimension % channels == 0 else dimension
 
 

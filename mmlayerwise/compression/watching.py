@@ -120,6 +120,7 @@ class IndexWatch:
         self.watched = list(watched)
         self.groups = list(groups)
         self.measurements = 0
+        self._measured: dict[frozenset, Agreement] = {}
 
     @property
     def name(self) -> str:
@@ -133,6 +134,12 @@ class IndexWatch:
 
     def measure(self, removed: Removed) -> Agreement:
         """Agreement of the watched layers' samples, all taken together."""
+        key = frozenset((root, frozenset(gone)) for root, gone in removed.items() if gone)
+        if key not in self._measured:
+            self._measured[key] = self._measure(removed)
+        return self._measured[key]
+
+    def _measure(self, removed: Removed) -> Agreement:
         self.measurements += 1
         found = []
         with masked(self.model, self.groups, removed):

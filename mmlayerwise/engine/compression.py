@@ -26,6 +26,7 @@ from mmlayerwise.engine.launch import build_runner
 from mmlayerwise.engine.planning_data import PlanningBatches, training_data
 from mmlayerwise.engine.separation import InferenceForward
 from mmlayerwise.engine.testing import load_checkpoint_from
+from mmlayerwise.separation.samples import ImageSamples
 from mmlayerwise.utils.checkpoint_check import PRUNING_KEY, load_safely
 from mmlayerwise.utils.environment import describe_environment
 from mmlayerwise.utils.errors import UserError
@@ -174,7 +175,8 @@ def plan_and_carry_out(
     size = reader.first.input_size
     planned = CompressionPlanner(reader, settings, size, progress).plan(model)
     plan, head = planned.plan, None
-    if not plan.empty and reader.sampler.kind == 'image' and has_replaceable_head(model):
+    whole = isinstance(reader.sampler, ImageSamples)  # texts too
+    if not plan.empty and whole and has_replaceable_head(model):
         named = {block.name: block for block in planned.blocks}
         end = named[plan.cut] if plan.cut else planned.blocks[-1]
         positions = reader.read_one(model, end.layer).features.shape[2]

@@ -3,9 +3,12 @@ import torch
 from torch import nn
 
 from mmlayerwise.compression import CompressionError
+from mmlayerwise.compression.channel_groups import find_groups
+from mmlayerwise.compression.dependency.graph import ChannelGraph
 from mmlayerwise.compression.planner import CompressionPlanner
 from mmlayerwise.compression.reading import LayerReader
 from mmlayerwise.compression.settings import PlannerSettings
+from mmlayerwise.compression.watching import IndexWatch, Watched
 from mmlayerwise.separation.batches import as_batches
 from tests.test_compression.networks import CodedNet, coded_images
 
@@ -151,3 +154,16 @@ def test_reader_takes_balanced_samples_and_reads_them_again():
     assert first.labels.bincount().tolist() == [5, 5, 5, 5]
     assert torch.equal(first.features, second.features)
     assert torch.equal(first.ids, reader.kept)
+
+
+def test_the_same_removal_is_measured_once():
+    model, reader = CodedNet(), _reader()
+    layer = reader.trace(model).outputs('third.0')[0]
+    graph = ChannelGraph(model, coded_images(1)[0])
+    groups, _ = find_groups(model, graph, dict.fromkeys(('first.0', 'second.0'), 0))
+    watch = IndexWatch(model, reader, [Watched(layer, None)], groups)
+    found = watch.measure({'first.0': [1, 0]})
+    assert watch.measure({'first.0': [0, 1], 'second.0': []}) is found
+    assert watch.measurements == 1
+    assert watch.measure({}).index == 1
+    assert watch.measurements == 2

@@ -34,6 +34,7 @@ def scenes() -> tuple[torch.Tensor, list[GroundTruth]]:
                 boxes=box,
                 box_labels=torch.tensor([label]),
                 label_map=label_map,
+                masks=(label_map > 0)[None],
             )
         )
     return images, truths
@@ -87,6 +88,14 @@ def test_boxes_are_watched_in_the_neck(boxes):
     for step in planned.plan.steps:
         assert step.index_layer == 'neck'
         assert step.after >= planned.plan.steps[0].before - 0.01 - 1e-9
+
+
+def test_instances_are_treated_as_boxes_are():
+    _, _, planned = plan('InstanceSamples')
+    assert planned.plan.cut is None
+    # A cut was not even tried.
+    assert not [name for name in planned.refused if name.startswith('the layers behind')]
+    assert {step.index_layer for step in planned.plan.steps} == {'neck'}
 
 
 def test_pixels_of_one_image_are_no_neighbours():

@@ -16,8 +16,9 @@ def replace_head(
 
     Args:
         model: A classifier of this project, changed in place.
-        head: ``hidden``, widths of hidden layers; ``dropout``; ``pool``, side of the grid that the
-            maps are averaged to, None to flatten them as they are.
+        head: ``hidden``, widths of hidden layers; ``dropout``; ``pool``, side of the grid (of a
+            text the number of parts) that the maps are averaged to, None to flatten them as they
+            are.
         skeleton: A copy that can run.
         images: What it runs with.
 
@@ -43,11 +44,13 @@ def replace_head(
     pool = head.get('pool')
     if hasattr(model, 'neck'):
         del model.neck
+    cells = None
     if pool is not None:
         model.neck = AdaptiveAveragePooling(pool)
+        cells = pool ** (last.ndim - 2)
     arguments = dict(
         num_classes=old.num_classes,
-        in_channels=last.shape[1] * pool**2 if pool is not None else last[0].numel(),
+        in_channels=last[0].numel() if cells is None else last.shape[1] * cells,
         dropout_rate=head.get('dropout', 0.0),
         loss_weight=old.loss_weight,
     )

@@ -29,6 +29,7 @@ RULES: dict[str, Callable[[nn.Module, str], nn.Module]] = {
     'CSPDarknet': named_stages('layers', frozen_through=True),
     'Darknet': named_stages('cr_blocks'),
     'UNet': truncate_unet,
+    'VDCNN': listed_stages('stages'),
 }
 
 

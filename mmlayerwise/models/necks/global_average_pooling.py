@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import nn
 
@@ -17,7 +18,7 @@ class AdaptiveAveragePooling(BaseModule):
     images of any size; at their own input size it changes nothing.
 
     Args:
-        output_size: Rows and columns of the grid.
+        output_size: Rows and columns of the grid; of a text the number of its parts.
         init_cfg: Initialisation config of mmengine.
     """
 
@@ -29,14 +30,20 @@ class AdaptiveAveragePooling(BaseModule):
         """Pool every feature map.
 
         Args:
-            features: Tensors of shape (N, C_i, H_i, W_i), or one such tensor.
+            features: Tensors of shape (N, C_i, H_i, W_i), or one such tensor; of texts (N, C_i,
+                L_i).
 
         Returns:
-            Tensors of shape (N, C_i * output_size ** 2).
+            Tensors of shape (N, C_i * output_size ** 2); of texts (N, C_i * output_size).
         """
         if isinstance(features, torch.Tensor):
             features = (features,)
-        return tuple(self.pool(feature).flatten(1) for feature in features)
+        return tuple(self._pooled(feature).flatten(1) for feature in features)
+
+    def _pooled(self, feature: torch.Tensor) -> torch.Tensor:
+        if feature.ndim == 3:
+            return F.adaptive_avg_pool1d(feature, self.pool.output_size)
+        return self.pool(feature)
 
 
 @MODELS.register_module()

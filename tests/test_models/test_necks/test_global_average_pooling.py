@@ -24,3 +24,9 @@ def test_grid_of_the_features_own_size_only_flattens():
 def test_any_size_gives_the_same_number_of_features():
     neck = AdaptiveAveragePooling(output_size=6)
     assert {neck((torch.zeros(1, 4, n, n),))[0].shape for n in (2, 6, 13)} == {(1, 4 * 36)}
+
+
+def test_a_text_is_averaged_over_as_many_parts():
+    feature = torch.arange(24.0).reshape(1, 2, 12)
+    (pooled,) = AdaptiveAveragePooling(output_size=3)(feature)
+    assert torch.equal(pooled, feature.reshape(1, 2, 3, 4).mean(3).flatten(1))
