@@ -32,7 +32,7 @@ test_dataloader = dict(
     persistent_workers=False,
     dataset=dict(pipeline=test_pipeline, indices=60),
 )
-max_iters = 120
+max_iters = 200
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 optim_wrapper = dict(optimizer=dict(lr=3e-3))
 param_scheduler = [dict(type='OneCycleLR', eta_max=3e-3, by_epoch=False, total_steps=max_iters)]

@@ -2,13 +2,14 @@ r"""Train a config, compress it by SI, by magnitude and at random to the same co
 
 Writes NAME.json: cost and test metrics of the original and of each compressed model, without
 retraining and after some more training, the index of every block, the plan, command, versions,
-hardware and seed. All criteria share the cut and the number of channels of every layer that the
-separation index decided, so parameters and FLOPs are equal; only the choice of channels differs.
-A classifier's new fully connected part is learned for each of them.
+hardware and seed. Magnitude and random selection stand beside the separation index twice: with the
+cut and the widths that the index decided, so that only the choice of channels differs, and on their
+own, removing the same share of every layer to the same FLOPs. A classifier's new fully connected
+part is learned for each of them.
 
 Examples:
   python tools/dev/compression_evidence.py \
-      configs/compression/vgg16-w25_1xb64-5e_cifar10-3k_reduced.py --max-samples 500
+      configs/compression/vgg16-w25_1xb64-8e_cifar10-5k_reduced.py --max-samples 500
   python tools/dev/compression_evidence.py CONFIG --checkpoint work_dirs/vgg/epoch_200.pth
 """
 
@@ -33,6 +34,7 @@ from mmlayerwise.compression.plan import CompressionPlan
 from mmlayerwise.compression.settings import PlannerSettings
 from mmlayerwise.compression.watching import Schedule
 from mmlayerwise.engine import compressed_files as files
+from mmlayerwise.engine.analysis import sampler_options
 from mmlayerwise.engine.compression import CompressionOptions, SmallerModel, plan_and_carry_out
 from mmlayerwise.engine.launch import add_common_arguments, build_runner, load_config
 from mmlayerwise.engine.planning_data import PlanningBatches, training_data
@@ -41,7 +43,7 @@ from mmlayerwise.engine.testing import load_checkpoint_from
 from mmlayerwise.separation.layers import Trace
 from mmlayerwise.separation.taps import undisturbed
 from mmlayerwise.utils.environment import describe_environment
-from mmlayerwise.utils.errors import report_errors
+from mmlayerwise.utils.errors import UserError, report_errors
 from mmlayerwise.utils.files import write_atomically
 
 
@@ -53,6 +55,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config')
     parser.add_argument('--checkpoint', help='trained weights; without, the config is trained')
     parser.add_argument('--budget', type=float, help='share of the FLOPs that may stay')
+    parser.add_argument(
+        '--samples',
+        nargs='+',
+        default=['auto'],
+        metavar=('TYPE', 'KEY=VALUE'),
+        help='what is compared, as for tools/compress.py (default: auto)',
+    )
     parser.add_argument('--max-samples', type=int, default=2000, help='(default: %(default)s)')
     parser.add_argument('--head-samples', type=int, default=10000, help='(default: %(default)s)')
     parser.add_argument(
@@ -84,6 +93,7 @@ class Evidence:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
+        self.samples = sampler_options(args.samples)
         self.cfg = load_config(args)
         self.cfg.randomness = dict(seed=args.seed)
         self.name = Path(args.config).stem
@@ -98,17 +108,27 @@ class Evidence:
         runner.load_or_resume()
         model = runner.model
         metrics = _numbers(runner.test())
-        found = self._timed('planning', lambda: self._compress(model))
-        savings = found.planned.plan.savings
+        found = self._timed('planning', lambda: self._compress(model, 'si', self.args.budget))
+        plan, savings = found.planned.plan, found.planned.plan.savings
+        if plan.empty:
+            raise UserError('By the index nothing can go without loss: give a --budget')
         results = {'original': {'cost': vars(savings.before), 'test': metrics}}
-        results['si'] = self._judge('si', found.model, found.planned.plan, found)
+        results['si'] = self._judge('si', found.model, plan, found.input_size)
         for criterion in ('magnitude', 'random'):
-            plan, small = self._reselected(model, found, criterion)
-            results[criterion] = self._judge(criterion, small, plan, found)
+            chosen, small = self._reselected(model, found, criterion)
+            results[criterion] = self._judge(criterion, small, chosen, found.input_size)
+        for criterion in ('magnitude', 'random'):
+            alone = self._compress(model, criterion, savings.kept('flops'))
+            name = f'{criterion}_uniform'
+            results[name] = self._judge(name, alone.model, alone.planned.plan, alone.input_size)
         return {
             'config': self.args.config,
             'environment': describe_environment(),
             'seed': self.args.seed,
+            'settings': {
+                key: getattr(self.args, key)
+                for key in ('budget', 'samples', 'max_samples', 'head_samples', 'retrain')
+            },
             'seconds': self.seconds,
             'results': results,
             'index': {
@@ -120,7 +140,7 @@ class Evidence:
                     {'block': name, 'index': one.index} for name, one in found.blocks_after
                 ],
             },
-            'plan': found.planned.plan.to_dict(),
+            'plan': plan.to_dict(),
         }
 
     def _train(self) -> str:
@@ -128,10 +148,12 @@ class Evidence:
         self._timed('training', runner.train)
         return runner.message_hub.get_info('last_ckpt')
 
-    def _compress(self, model: nn.Module) -> SmallerModel:
-        settings = PlannerSettings(budget=self.args.budget, seed=self.args.seed)
+    def _compress(self, model: nn.Module, criterion: str, budget: float | None) -> SmallerModel:
+        settings = PlannerSettings(criterion, budget, seed=self.args.seed)
         options = CompressionOptions(
-            max_samples=self.args.max_samples, head_samples=self.args.head_samples
+            samples=self.samples,
+            max_samples=self.args.max_samples,
+            head_samples=self.args.head_samples,
         )
         return plan_and_carry_out(self.cfg, model, settings, options)
 
@@ -140,7 +162,7 @@ class Evidence:
     ) -> tuple[CompressionPlan, nn.Module]:
         size, seed = found.input_size, self.args.seed
         batches = PlanningBatches(
-            training_data(self.cfg, seed=seed), model, 'auto', self.args.head_samples, seed
+            training_data(self.cfg, seed=seed), model, self.samples, self.args.head_samples, seed
         )
         forward = InferenceForward()
         with undisturbed(model, seed):
@@ -158,25 +180,23 @@ class Evidence:
         return plan, small
 
     def _judge(
-        self, criterion: str, small: nn.Module, plan: CompressionPlan, found: SmallerModel
+        self, name: str, small: nn.Module, plan: CompressionPlan, size: tuple[int, int]
     ) -> dict[str, Any]:
         """Test a compressed model as it is, and after more training."""
-        folder = Path(self.cfg.work_dir) / criterion
+        folder = Path(self.cfg.work_dir) / name
         folder.mkdir(parents=True, exist_ok=True)
         files.write_weights(small, {}, folder / files.WEIGHTS)
-        files.write_config(
-            folder / files.CONFIG, self.cfg, self.args.config, [plan], found.input_size
-        )
+        files.write_config(folder / files.CONFIG, self.cfg, self.args.config, [plan], size)
         cfg = Config.fromfile(folder / files.CONFIG)
         cfg.work_dir, cfg.launcher, cfg.randomness = str(folder), 'none', self.cfg.randomness
-        report = apply_plan(self._fresh(), plan, found.input_size)
-        metrics = _numbers(self._runner(copy.deepcopy(cfg), f'{criterion}_test', ('test',)).test())
+        report = apply_plan(self._fresh(), plan, size)
+        metrics = _numbers(self._runner(copy.deepcopy(cfg), f'{name}_test', ('test',)).test())
         result = {'cost': vars(report.after), 'test': metrics}
         if self.args.retrain:
-            result['test_after_retraining'] = self._retrained(cfg, criterion)
+            result['test_after_retraining'] = self._retrained(cfg, name)
         return result
 
-    def _retrained(self, cfg: Config, criterion: str) -> dict[str, float]:
+    def _retrained(self, cfg: Config, name: str) -> dict[str, float]:
         for key in ('max_epochs', 'max_iters'):
             if key in cfg.train_cfg:
                 total = max(1, round(self.args.retrain * cfg.train_cfg[key]))
@@ -184,8 +204,8 @@ class Evidence:
         cfg.param_scheduler = None
         cfg.optim_wrapper.optimizer.lr = cfg.optim_wrapper.optimizer.lr / 10
         cfg.default_hooks.checkpoint = None
-        runner = self._runner(cfg, f'{criterion}_retraining', ('train', 'test'))
-        self._timed(f'retraining {criterion}', runner.train)
+        runner = self._runner(cfg, f'{name}_retraining', ('train', 'test'))
+        self._timed(f'retraining {name}', runner.train)
         return _numbers(runner.test())
 
     def _fresh(self) -> nn.Module:

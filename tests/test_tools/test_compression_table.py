@@ -1,0 +1,54 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from mmlayerwise.reproduction.markdown import split
+from tests.test_tools.tools import ROOT, load_tool
+
+
+@pytest.fixture(scope='module')
+def tool():
+    return load_tool('dev/compression_table')
+
+
+def test_table_in_the_readme_is_current(tool):
+    found = split(tool.DOCUMENT.read_text(encoding='utf-8'), tool.MARK, tool.DOCUMENT)[1]
+    assert found == tool.table(), 'run python tools/dev/compression_table.py'
+
+
+def test_every_run_has_its_config_and_a_command_anyone_can_type(tool):
+    for path in tool.RESULTS.glob('*.json'):
+        run = json.loads(path.read_text(encoding='utf-8'))
+        assert (ROOT / run['config']).is_file()
+        assert Path(run['config']).stem == path.stem
+        assert not re.search(r'\s/|=/|~', run['environment']['command'])
+
+
+def test_rows_have_shares_metrics_and_what_stayed(tool, tmp_path):
+    run = {
+        'config': 'configs/compression/net.py',
+        'environment': {'command': 'python tools/dev/compression_evidence.py net.py'},
+        'settings': {'retrain': 0.1},
+        'index': {'original': [{'block': 'a'}, {'block': 'b'}, {'block': 'c'}]},
+        'plan': {'cut': 'b', 'channels': {'a': [0]}},
+        'results': {
+            'original': {'cost': {'parameters': 1000, 'flops': 2e6}, 'test': {'mIoU': 20.04}},
+            'si': {
+                'cost': {'parameters': 250, 'flops': 1e6},
+                'test': {'mIoU': 18.0},
+                'test_after_retraining': {'mIoU': 19.96},
+            },
+        },
+    }
+    (tmp_path / 'net.json').write_text(json.dumps(run))
+    text = tool.table(tmp_path)
+    assert 'Kept: 2 of 3 blocks; thinned: 1 layer.' in text
+    assert '| original | 1,000 (100.0%) | 2.00 M (100.0%) | 20.0 |  |' in text
+    assert '| **separation index** | 250 (25.0%) | 1.00 M (50.0%) | 18.0 | 20.0 |' in text
+    assert 'mIoU, % | after 10% of the training again |' in text
+
+
+def test_a_folder_without_results_says_so(tool, tmp_path):
+    assert tool.table(tmp_path) == 'Nothing has been run yet.\n'
