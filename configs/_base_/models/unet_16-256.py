@@ -3,7 +3,13 @@
 model = dict(
     type='mmseg.EncoderDecoder',
     data_preprocessor=dict(
-        type='mmseg.SegDataPreProcessor', mean=[127.5], std=[127.5], pad_val=0, seg_pad_val=255
+        type='mmseg.SegDataPreProcessor',
+        mean=[127.5],
+        std=[127.5],
+        pad_val=0,
+        seg_pad_val=255,
+        # Four halvings; predictions are cropped again.
+        test_cfg=dict(size_divisor=16),
     ),
     backbone=dict(
         type='mmseg.UNet',
