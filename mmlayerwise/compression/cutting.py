@@ -96,7 +96,9 @@ def last_gain(blocks: Sequence[BlockIndex], test: SignificanceTest) -> int:
 
 
 def critical_level(blocks: Sequence[BlockIndex], test: SignificanceTest) -> int:
-    """The level of an encoder behind which the index drops or stops rising.
+    """The level of an encoder behind which the index drops or rises no more.
+
+    A rise may take several levels to become significant; a drop ends the way down at once.
 
     Args:
         blocks: The levels on the way down.
@@ -105,10 +107,15 @@ def critical_level(blocks: Sequence[BlockIndex], test: SignificanceTest) -> int:
     Returns:
         Its position.
     """
-    for place, (block, below) in enumerate(pairwise(blocks)):
-        if not test.rises(below.compared_to(block)):
-            return place
-    return len(blocks) - 1
+    before_drop = next(
+        (
+            place
+            for place, (block, below) in enumerate(pairwise(blocks))
+            if test.drops(below.compared_to(block))
+        ),
+        len(blocks) - 1,
+    )
+    return last_gain(blocks[: before_drop + 1], test)
 
 
 def at_chance(blocks: Sequence[BlockIndex]) -> bool:

@@ -48,6 +48,7 @@ def test_thresholds_move_the_end():
         ((60, 100, 150, 150, 150), 2),
         ((60, 100, 150, 170, 190), 4),
         ((100, 60, 190), 0),
+        ((60, 61, 62, 100, 101), 3),  # steps too small to count alone
     ],
 )
 def test_encoder_ends_where_the_index_drops_or_stops_rising(right, level):
