@@ -1,5 +1,6 @@
 import pytest
 
+from mmlayerwise.datasets import Digits
 from mmlayerwise.engine.runner.layerwise_layers import LayersToLearn
 from mmlayerwise.forward import ForwardLearningError, MinedTriplets
 from mmlayerwise.utils.errors import UserError
@@ -60,6 +61,18 @@ def test_features_that_collapse_are_told(tmp_path, monkeypatch):
     assert "The features of layer 'backbone.conv1' collapsed" in line
     assert '1.0e-04 of the squared length' in line
     assert 'separation index 0.5000' in line
+
+
+@pytest.mark.parametrize(
+    ('batch_size', 'message'),
+    [(20, 'needs two classes with at least two images'), (None, r'image samples of 1 class\(es\)')],
+)
+def test_one_class_is_refused(batch_size, message, tmp_path):
+    cfg = config(tmp_path, batch_size=batch_size)
+    cfg.train_dataloader.dataset.metainfo = dict(classes=Digits.METAINFO['classes'][3:4])
+    with pytest.raises(UserError, match=message):
+        train(cfg)
+    assert not list(tmp_path.glob('*.pth'))
 
 
 def test_batches_without_a_pair_end_the_training_with_a_message(tmp_path):
