@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import groupby
+from numbers import Real
 from typing import Any
 
 from mmlayerwise.compression.agreement import Agreement
@@ -75,7 +76,8 @@ class CompressionPage:
             rows.append((title, f'{old:,.0f}', f'{new:,.0f}', kept))
         for name, old in self.before.items():
             new = self.after.get(name)
-            if isinstance(old, int | float) and isinstance(new, int | float):
+            # Real: mmseg's metrics are of NumPy's types.
+            if isinstance(old, Real) and isinstance(new, Real):
                 rows.append((name, f'{old:.4f}', f'{new:.4f}', f'{new - old:+.4f}'))
         return rows
 

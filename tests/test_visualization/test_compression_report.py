@@ -1,6 +1,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -40,8 +41,8 @@ def page() -> CompressionPage:
         ],
         blocks_after=[('first', _agreement(22)), ('second', _agreement(34))],
         refused={'head': 'they are outputs'},
-        before={'top1': 90.0, 'epoch': 'n/a'},
-        after={'top1': 89.5, 'epoch': 'n/a'},
+        before={'top1': 90.0, 'mIoU': np.float32(20.5), 'epoch': 'n/a'},
+        after={'top1': 89.5, 'mIoU': np.float32(20.0), 'epoch': 'n/a'},
         environment={'python': '3.11'},
     )
 
@@ -52,6 +53,7 @@ def test_comparison_has_cost_and_metrics(page):
         ('FLOPs (multiply-adds)', '2,000,000', '1,000,000', '50.0% stay'),
         ('bytes of weights', '4,000', '1,000', '25.0% stay'),
         ('top1', '90.0000', '89.5000', '-0.5000'),
+        ('mIoU', '20.5000', '20.0000', '-0.5000'),
     ]
     assert page.table_lines()[1].split() == ['parameters', '1,000', '250', '25.0%', 'stay']
 
