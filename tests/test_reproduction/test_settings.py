@@ -7,11 +7,15 @@ from mmlayerwise.utils.errors import UserError
 
 @pytest.mark.parametrize('preset', PRESETS)
 @pytest.mark.parametrize('table', TABLES)
-def test_every_table_has_every_preset_with_backpropagation_and_five_seeds(table, preset):
+def test_every_table_has_every_preset_with_backpropagation_and_several_seeds(table, preset):
     plan = preset_plan(table, preset)
-    assert plan.num_seeds >= 5
+    assert plan.num_seeds >= (3 if preset == 'reduced' and table in ('layer-wise', 'text') else 5)
     assert 'backpropagation' in plan.methods
     assert len(plan.methods) > 1
+
+
+def test_the_reduced_layer_wise_table_has_all_networks_of_the_lectures():
+    assert preset_plan('layer-wise', 'reduced').models == TABLES['layer-wise'].models
 
 
 def test_the_control_is_in_the_first_layers_presets():
