@@ -62,8 +62,11 @@ def find_place(stages: Sequence[str], layer: str, backbone: nn.Module) -> Place:
 
 def keep_units(stage: nn.Module, unit: int | None) -> None:
     """Remove the units of a stage behind one of them; None keeps all."""
-    if unit is not None:
-        del stage[unit + 1 :]
+    if unit is None:
+        return
+    # By name: a deleted slice renames what stays, DenseNet's `layer3` to `3`.
+    for name in [name for name, _ in stage.named_children()][unit + 1 :]:
+        delattr(stage, name)
 
 
 def named_stages(

@@ -186,3 +186,11 @@ def test_a_unet_is_cut_in_its_encoder_only():
 
 def test_an_unknown_family_has_no_rule():
     assert truncated(nn.Sequential(nn.Conv2d(3, 4, 1)), '0') is None
+
+
+def test_what_stays_keeps_its_name():
+    backbone = build_backbone('DenseNetCIFAR')
+    names = set(backbone.state_dict())
+    smaller = truncated(backbone, 'stages.0.layer1')
+    assert set(smaller.state_dict()) <= names
+    assert [name for name, _ in smaller.stages[0].named_children()][-1] == 'layer1'
