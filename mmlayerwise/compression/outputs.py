@@ -5,7 +5,7 @@ second stage of a detector too, which mode ``'tensor'`` of the toolboxes leaves 
 proposals that depend on the weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -131,10 +131,16 @@ def _classifier(model: nn.Module, images: Tensor) -> list[Any]:
 def _segmentor(model: nn.Module, images: Tensor) -> list[Any]:
     features = model.extract_feat(images)
     first, *others = _listed(model.decode_head)
-    found = [first(features)]
+    found = [_in_training(first)(features)]
     for head in others:  # a cascade
         found.append(head(features, found[-1]))
-    return found + [head(features) for head in _listed(getattr(model, 'auxiliary_head', None))]
+    auxiliary = _listed(getattr(model, 'auxiliary_head', None))
+    return found + [_in_training(head)(features) for head in auxiliary]
+
+
+def _in_training(head: nn.Module) -> Callable[..., Any]:
+    """What gives all that a head learns from, where that is more than its prediction."""
+    return getattr(head, 'training_outputs', head)
 
 
 def _two_stage_detector(model: nn.Module, images: Tensor) -> list[Any]:

@@ -164,6 +164,26 @@ class DFNHead(BaseDecodeHead):
             features = refine(features + self._enlarge(project(own), features.shape[-2:]))
             yield classify(features)
 
+    def training_outputs(
+        self, inputs: tuple[torch.Tensor, ...]
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Compute what the losses look at; a compression follows all of it.
+
+        Args:
+            inputs: Maps of the trunk.
+
+        Returns:
+            Scores of the smooth network's stages, of shape (N, num_classes, h, w), and logits of
+            the border network's, of shape (N, 1, H, W); the finest stage first.
+        """
+        maps = self._transform_inputs(inputs)
+        smooth = reversed(list(self.smooth_features(maps)))
+        scores = [
+            classify(features)
+            for classify, features in zip(self.smooth_classifiers, smooth, strict=True)
+        ]
+        return scores, list(self.border_scores(maps))
+
     def forward(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """Score every position of the finest map.
 
@@ -193,17 +213,15 @@ class DFNHead(BaseDecodeHead):
             The losses and the accuracy, named ``smooth0.loss_ce``, ``border0.loss_border`` and so
             on, 0 being the finest stage.
         """
-        maps = self._transform_inputs(inputs)
+        smooth, border = self.training_outputs(inputs)
         losses = {}
-        stages = range(len(maps))
-        for stage, features in zip(reversed(stages), self.smooth_features(maps), strict=True):
-            scores = self.smooth_classifiers[stage](features)
+        for stage, scores in enumerate(smooth):
             of_stage = self.loss_by_feat(scores, batch_data_samples)
             losses.update(add_prefix(of_stage, f'smooth{stage}'))
         labels = self._stack_batch_gt(batch_data_samples)[:, 0]
         borders = label_borders(labels, self.border_width, self.ignore_index)
-        for stage, scores in zip(stages, self.border_scores(maps), strict=True):
-            scores = self._enlarge(scores, borders.shape[-2:])
-            value = self.loss_border(scores, borders, ignore_index=self.ignore_index)
+        for stage, logits in enumerate(border):
+            logits = self._enlarge(logits, borders.shape[-2:])
+            value = self.loss_border(logits, borders, ignore_index=self.ignore_index)
             losses[f'border{stage}.{self.loss_border.loss_name}'] = value
         return losses

@@ -99,6 +99,12 @@ class ExFuseHead(GCNHead):
             total = refine(self._enlarge(total, (2 * height, 2 * width)))
         return total, embedded
 
+    def training_outputs(
+        self, inputs: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the losses look at, :meth:`score`; a compression follows all of it."""
+        return self.score(inputs)
+
     @staticmethod
     def _double(coarse: torch.Tensor, size: torch.Size) -> torch.Tensor:
         """Arrange channels to twice the resolution, up to the last row and column of an odd map."""

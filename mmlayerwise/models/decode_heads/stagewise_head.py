@@ -51,6 +51,10 @@ class StagewiseHead(BaseDecodeHead):
             Scores of shape (N, num_classes, H_i, W_i) of each stage i, the predicted ones last.
         """
 
+    def training_outputs(self, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """What the losses look at, :meth:`stage_scores`; a compression follows all of it."""
+        return self.stage_scores(inputs)
+
     def forward(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """Score with the last stage.
 
