@@ -28,6 +28,34 @@ def truncate_vgg(backbone: nn.Module, layer: str) -> nn.Module:
     return backbone
 
 
+def truncate_segmentation_vgg(backbone: nn.Module, layer: str) -> nn.Module:
+    """Cut this project's VGG for segmentation; fc6 and fc7 go.
+
+    Args:
+        backbone: With ``fc6`` and ``fc7``, which may be None.
+        layer: Of ``features``.
+
+    Returns:
+        The backbone, whose last layer stands in for fc7.
+
+    Raises:
+        CompressionError: If a decoder counts on what would go.
+    """
+    if backbone.return_switches:
+        raise CompressionError(
+            f'{type(backbone).__name__} cannot be cut: a decoder mirrors all of it and unpools by '
+            'the switches of every pooling. Its channels can be removed'
+        )
+    fc6 = backbone.fc6
+    if fc6 is not None and fc6.conv.kernel_size[0] > 1 and not fc6.conv.padding[0]:
+        raise CompressionError(
+            f'{type(backbone).__name__} cannot be cut: fc6 takes rows and columns from its map, '
+            'and the head is aligned to what is left. Take fc_padded=True, or remove channels only'
+        )
+    backbone.fc6 = backbone.fc7 = None
+    return truncate_vgg(backbone, layer)
+
+
 def truncate_ssd_vgg(backbone: nn.Module, layer: str) -> nn.Module:
     """Cut mmdet's VGG for SSD, whose detector reads two of its maps.
 

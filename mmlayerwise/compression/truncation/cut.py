@@ -65,9 +65,24 @@ def truncate(
         levels = Levels(old['neck'], new['neck'])
     adapt_heads(model, levels)
     adapt_detector(model, levels)
-    fresh += refit(model, skeleton_of(model), lambda network: every_output(network, images))
+    try:
+        fresh += refit(model, skeleton_of(model), lambda network: every_output(network, images))
+    except CompressionError:
+        raise
+    except Exception as error:  # the heads' own code: anything may come
+        raise _reader_fails(model, layer, error) from error
     after = {name for name, _ in model.named_modules()}
     return sorted(before - after), fresh
+
+
+def _reader_fails(model: nn.Module, layer: str, error: Exception) -> CompressionError:
+    heads = [name for name in ('decode_head', 'bbox_head', 'head') if hasattr(model, name)]
+    readers = ', '.join(f'{name} ({type(getattr(model, name)).__name__})' for name in heads)
+    text = str(error).strip().partition('\n')[0][:200]
+    return CompressionError(
+        f'Behind {layer!r} {readers or type(model).__name__} does not run any more '
+        f'({type(error).__name__}: {text}). Cut later, or leave the cut out'
+    )
 
 
 def _inside_backbone(model: nn.Module, layer: str, skeleton: nn.Module, images: Tensor) -> str:

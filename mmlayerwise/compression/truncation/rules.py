@@ -9,16 +9,18 @@ from torch import nn
 
 from mmlayerwise.compression.truncation.chains import (
     truncate_googlenet,
+    truncate_segmentation_vgg,
     truncate_ssd_vgg,
     truncate_vgg,
 )
 from mmlayerwise.compression.truncation.stages import fixed_stages, listed_stages, named_stages
-from mmlayerwise.compression.truncation.unet import truncate_unet
+from mmlayerwise.compression.truncation.unet import truncate_classic_unet, truncate_unet
 from mmlayerwise.plugins import hookimpl
 
 # Class, also of an ancestor -> rule; the first that fits.
 RULES: dict[str, Callable[[nn.Module, str], nn.Module]] = {
     'SSDVGG': truncate_ssd_vgg,
+    'SegmentationVGG': truncate_segmentation_vgg,
     'VGG': truncate_vgg,
     'ResNet': named_stages('res_layers'),  # and ResNeXt, Res2Net, RegNet, ResNeSt, SE-ResNet
     'GoogLeNet': truncate_googlenet,
@@ -29,6 +31,7 @@ RULES: dict[str, Callable[[nn.Module, str], nn.Module]] = {
     'CSPDarknet': named_stages('layers', frozen_through=True),
     'Darknet': named_stages('cr_blocks'),
     'UNet': truncate_unet,
+    'UNetClassic': truncate_classic_unet,
     'VDCNN': listed_stages('stages'),
 }
 
