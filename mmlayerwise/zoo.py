@@ -69,6 +69,7 @@ class ZooSystem:
         paper: ``Title`` and, where there is an open one, ``URL``.
         expected_parameters: Published count that a system to come will have to match.
         models: Its configs, the main one first; empty for a system to come.
+        limits: What a layer-wise tool cannot do with it, and why.
     """
 
     id: str
@@ -78,6 +79,7 @@ class ZooSystem:
     paper: dict[str, str]
     expected_parameters: int | None = None
     models: tuple[ZooModel, ...] = field(default=())
+    limits: str | None = None
 
     @property
     def works(self) -> bool:
@@ -154,6 +156,7 @@ def _parse_system(entry: dict[str, Any], models: tuple[ZooModel, ...], where: st
         paper=entry.get('Paper') or {},
         expected_parameters=metadata.get('Expected Parameters'),
         models=models,
+        limits=metadata.get('Limits'),
     )
     for key, value, choices in (('Task', system.task, TASKS), ('Status', system.status, STATUSES)):
         if value not in choices:

@@ -46,6 +46,10 @@ systems to come are the published ones they will have to match.
 | id | task | system | status | config | parameters | evidence |
 |---|---|---|---|---|---:|---|
 """
+LIMITS = """
+## What cannot be done
+
+"""
 
 
 def table() -> str:
@@ -62,7 +66,9 @@ def table() -> str:
             for task, name in TASKS.items()
         ),
     )
-    return header + '\n'.join(map(_row, zoo)) + '\n'
+    limits = [f'- {system.id} {system.name}: {system.limits}' for system in zoo if system.limits]
+    footer = LIMITS + '\n'.join(limits) + '\n' if limits else ''
+    return header + '\n'.join(map(_row, zoo)) + '\n' + footer
 
 
 def _row(system: ZooSystem) -> str:
