@@ -68,6 +68,7 @@ class Comparison:
         systems: What is compared.
         speed_images: Test images to time.
         seed: Of initialisation and order.
+        decimals: Of the metrics in the table.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Comparison:
     systems: tuple[ComparedSystem, ...]
     speed_images: int = 40
     seed: int = 0
+    decimals: int = 3
 
     @classmethod
     def load(cls, path: str | Path) -> 'Comparison':

@@ -62,7 +62,7 @@ def _cells(comparison: Comparison, result: dict[str, Any]) -> list[str]:
         f'[{result["system"]}]({folder}{result["config"]})'
         if '::' not in result['config']
         else f'{result["system"]} ({name})',
-        *[f'{result["metrics"][column]:.3f}' for column in comparison.metrics],
+        *[f'{result["metrics"][column]:.{comparison.decimals}f}' for column in comparison.metrics],
         f'{result["frames_per_second"]:.1f}',
         *_size(result['trained']),
         *_size(result['full_size']),
