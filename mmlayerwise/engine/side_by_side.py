@@ -264,6 +264,8 @@ def _replace_schedule(cfg: Config, comparison: Comparison, system: ComparedSyste
     interval = max(1, comparison.iterations // 10)
     logger = dict(type='LoggerHook', interval=interval, log_metric_by_epoch=False)
     cfg.default_hooks = dict(checkpoint=None, logger=logger)
+    # Without a name of its own a visualizer would be that of the system before.
+    cfg.visualizer = dict(type='mmengine.Visualizer', vis_backends=[dict(type='LocalVisBackend')])
     cfg.log_processor = dict(type='LogProcessor', by_epoch=False, window_size=interval)
     cfg.custom_hooks, cfg.auto_scale_lr, cfg.tta_model = [], None, None
     cfg.randomness = dict(seed=comparison.seed)
