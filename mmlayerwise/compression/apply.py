@@ -1,6 +1,6 @@
 """Carrying out a plan: the physically smaller model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -56,27 +56,60 @@ def apply_plan(
     except Exception as error:  # the model's own code: anything may come
         raise cannot_run(model, images, error) from error
     report = SurgeryReport(before, before, plan.cut)
+    planned = dict(plan.channels)
     if plan.cut is not None:
+        modules = dict(model.named_modules())
+        parameters = [name for name, _ in model.named_parameters()]
         report.dropped, report.fresh = truncate(model, plan.cut, skeleton, images)
+        now = _names_now(modules, model.named_modules())
+        report.survivors = _parameters_now(parameters, now)
+        planned = _after_cut(planned, now, report)
         skeleton = skeleton_of(model)
     if plan.head is not None:
         report.fresh = [name for name in report.fresh if not name.startswith('head.')]
         report.fresh += replace_head(model, plan.head, skeleton, images)
         skeleton = skeleton_of(model)
-    for name in plan.channels:
-        if name in report.dropped:
-            report.skipped[name] = 'it went with the cut'
-        elif plan.head is not None and name.startswith('head.'):
+        for name in [name for name in planned if name.startswith('head.')]:
             report.skipped[name] = 'the fully connected part is new'
-    channels = {name: kept for name, kept in plan.channels.items() if name not in report.skipped}
-    if channels:
-        pruning = prune_channels(model, channels, skeleton, images)
+            del planned[name]
+    if planned:
+        pruning = prune_channels(model, planned, skeleton, images)
         report.groups = pruning.decision.groups
         report.skipped.update(pruning.decision.skipped)
         report.slices, report.untraced = _of_old(pruning.slices, report.fresh), pruning.untraced
         skeleton = pruning.trial
     report.after = cost_of(skeleton, images)
     return report
+
+
+def _after_cut(
+    channels: dict[str, list[int]], now: Mapping[str, str], report: SurgeryReport
+) -> dict[str, list[int]]:
+    """The planned channels by the names of today; what went with the cut is noted as skipped."""
+    gone = [name for name in channels if name not in now]
+    report.skipped.update(dict.fromkeys(gone, 'it went with the cut'))
+    return {now[name]: kept for name, kept in channels.items() if name in now}
+
+
+def _names_now(
+    before: Mapping[str, nn.Module], after: Iterable[tuple[str, nn.Module]]
+) -> dict[str, str]:
+    """Old name -> new name of the modules still there.
+
+    A list that loses its first items, as the way up of a U-Net, counts the others anew.
+    """
+    names = {id(one): name for name, one in after}
+    return {name: names[id(one)] for name, one in before.items() if id(one) in names}
+
+
+def _parameters_now(before: Sequence[str], now: Mapping[str, str]) -> dict[str, str]:
+    """Old name -> new name of the parameters whose modules are still there."""
+    owners = [(name, *name.rpartition('.')[::2]) for name in before]
+    return {
+        name: f'{now[owner]}.{own}' if now[owner] else own
+        for name, owner, own in owners
+        if owner in now
+    }
 
 
 def _of_old(slices: Slices, fresh: Sequence[str]) -> Slices:

@@ -21,6 +21,8 @@ class SurgeryReport:
         skipped: Layer of the plan that kept all its channels -> why.
         slices: Parameter or buffer -> what stayed of it. Applied to the tensors of an optimizer's
             state they give the state of the smaller model.
+        survivors: Parameter before a cut -> its name after it, as lists that lose their first items
+            count anew; None without a cut.
         untraced: Layers that did not run when the network was traced: what they read is unknown.
     """
 
@@ -32,6 +34,7 @@ class SurgeryReport:
     groups: list[CoupledGroup] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     slices: dict[str, TensorSlice] = field(default_factory=dict)
+    survivors: dict[str, str] | None = None
     untraced: list[str] = field(default_factory=list)
 
     @property

@@ -15,6 +15,7 @@ def move_optimizer(
     before: Mapping[str, nn.Parameter],
     model: nn.Module,
     slices: Mapping[str, TensorSlice],
+    survivors: Mapping[str, str] | None = None,
 ) -> None:
     """Replace parameters in their groups and keep what belongs to the channels that stay.
 
@@ -26,12 +27,16 @@ def move_optimizer(
         before: Parameters of the model before, by name.
         model: The model after.
         slices: How its parameters were sliced, by name.
+        survivors: Name before -> name after, where they changed; what is not among them went, or
+            was made anew under its name.
     """
     after = dict(model.named_parameters())
     names = {id(parameter): name for name, parameter in before.items()}
+    if survivors is None:
+        survivors = {name: name for name in before}
     wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
     for one in wrappers:
-        _move(one.optimizer, names, after, slices)
+        _move(one.optimizer, names, after, slices, survivors)
 
 
 def _move(
@@ -39,21 +44,28 @@ def _move(
     names: Mapping[int, str],
     after: Mapping[str, nn.Parameter],
     slices: Mapping[str, TensorSlice],
+    survivors: Mapping[str, str],
 ) -> None:
+    taken = set(survivors.values())
     for group in optimizer.param_groups:
         moved = []
         for old in group['params']:
             name = names.get(id(old))
             if name is None:  # not of the model, such as a parameter of a loss
                 moved.append(old)
-            elif name in after:
+            elif name in survivors and survivors[name] in after:
+                name = survivors[name]
                 moved.append(after[name])
-                if after[name] is not old and old in optimizer.state:
-                    optimizer.state[after[name]] = _sliced(
-                        optimizer.state.pop(old), old, slices.get(name)
-                    )
+                if after[name] is old or old not in optimizer.state:
+                    continue
+                state = optimizer.state.pop(old)
+                # A weight made anew for other inputs begins without state.
+                if name in slices or after[name].shape == old.shape:
+                    optimizer.state[after[name]] = _sliced(state, old, slices.get(name))
             else:
                 optimizer.state.pop(old, None)
+                if name in after and name not in taken:  # made anew: it begins without state
+                    moved.append(after[name])
         group['params'] = moved
 
 

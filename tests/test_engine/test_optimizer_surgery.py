@@ -78,3 +78,25 @@ def test_parameters_that_are_not_the_models_stay():
     report = apply_plan(model, CompressionPlan(fingerprint(model), channels={'left': [0]}), images)
     move_optimizer(OptimWrapper(optimizer), before, model, report.slices)
     assert optimizer.param_groups[2]['params'][0] is own
+
+
+def test_state_follows_parameters_that_a_cut_renamed_or_made_anew():
+    model = torch.nn.Module()
+    model.steps = torch.nn.ModuleList(torch.nn.Linear(2, 2, bias=False) for _ in range(3))
+    model.score = torch.nn.Linear(2, 2, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for number, weight in enumerate(model.parameters()):
+        weight.grad = torch.full_like(weight, number + 1.0)
+    optimizer.step()
+    before = dict(model.named_parameters())
+    model.steps = model.steps[1:]
+    model.score = torch.nn.Linear(3, 2, bias=False)
+    survivors = {'steps.1.weight': 'steps.0.weight', 'steps.2.weight': 'steps.1.weight'}
+    move_optimizer(OptimWrapper(optimizer), before, model, {}, survivors)
+
+    after = dict(model.named_parameters())
+    assert set(map(id, optimizer.param_groups[0]['params'])) == set(map(id, after.values()))
+    assert optimizer.state[after['steps.0.weight']]['momentum_buffer'].unique().tolist() == [2.0]
+    assert optimizer.state[after['steps.1.weight']]['momentum_buffer'].unique().tolist() == [3.0]
+    assert after['score.weight'] not in optimizer.state
+    assert before['steps.0.weight'] not in optimizer.state

@@ -148,7 +148,7 @@ class SeparationPruningHook(Hook):
                 _shrink(hook.ema_model, plan, entry['input_size'])
         wrapper = getattr(runner, 'optim_wrapper', None)
         if isinstance(wrapper, OptimWrapper | OptimWrapperDict):  # else it is not built yet
-            move_optimizer(wrapper, before, model, report.slices)
+            move_optimizer(wrapper, before, model, report.slices, report.survivors)
         if is_model_wrapper(runner.model):
             # The old wrapper would go on synchronising gradients of parameters that are gone.
             runner.model = model

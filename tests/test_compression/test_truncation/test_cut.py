@@ -181,3 +181,26 @@ def test_a_bare_network_cannot_be_cut():
     with pytest.raises(CompressionError, match='has no module `backbone`'):
         cut(model, '0', 8)
     assert every_output(model, torch.zeros(1, 3, 8, 8))[0].shape == (1, 2, 8, 8)
+
+
+def test_a_plan_names_channels_as_they_were_before_the_cut():
+    side = ARCHITECTURES['unet_mobilenet_v2'].side
+    model = shaken(build(*model_config('unet_mobilenet_v2')))
+    steps = model.decode_head.steps
+    last = f'decode_head.steps.{len(steps) - 1}.conv_block.convs.0.conv'
+    first = 'decode_head.steps.0.conv_block.convs.0.conv'
+    layer, weight = steps[-1], steps[-1].conv_block.convs[0].conv.weight.detach().clone()
+    names = [name for name, _ in model.named_parameters()]
+    plan = CompressionPlan(
+        fingerprint(model), cut='backbone.layer3', channels={first: [0], last: [0, 2, 3]}
+    )
+    report = apply_plan(model, plan, (side, side))
+
+    assert len(steps) > len(model.decode_head.steps)
+    assert model.decode_head.steps[-1] is layer
+    assert torch.equal(layer.conv_block.convs[0].conv.weight, weight[[0, 2, 3]])
+    assert report.skipped[first] == 'it went with the cut'
+    now = last.replace(f'.{len(steps) - 1}.', f'.{len(model.decode_head.steps) - 1}.')
+    assert report.survivors[f'{last}.weight'] == f'{now}.weight'
+    assert set(report.survivors) < set(names)
+    assert set(report.survivors.values()) == {name for name, _ in model.named_parameters()}
