@@ -28,10 +28,12 @@ _STYLE = """
 main > section { overflow-x: auto; }
 .strip { display: block; width: 100%; min-width: 140px; height: 16px; background: #e9edf1; }
 td.wide { min-width: 150px; width: 24%; }
-td.name { text-align: left; }
-td.note { text-align: left; white-space: normal; min-width: 180px; }
+th.text, td.name { text-align: left; }
+td.note { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 180px; }
 tr.total td { font-weight: 600; }
 """
+# Columns of words, which begin on the left as their cells do.
+_WORDS = ('layer', 'which', 'index of', 'note', 'why', 'block')
 
 
 @dataclass
@@ -245,7 +247,10 @@ def _section(name: str, title: str, body: str) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of cells that are HTML already."""
-    top = ''.join(f'<th scope="col">{html.escape(cell)}</th>' for cell in head)
+    top = ''.join(
+        f'<th scope="col"{" class=text" if cell in _WORDS else ""}>{html.escape(cell)}</th>'
+        for cell in head
+    )
     body = ''.join(f'<tr>{"".join(row)}</tr>' for row in rows)
     return f'<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
 
@@ -299,7 +304,7 @@ def _stayed(plan: CompressionPlan) -> str:
             _cell(f'{step.after:.4f}'),
             _cell('{:.3f} - {:.3f}'.format(*step.interval)),
             _cell('yes' if step.significant else 'no'),
-            _cell(step.index_layer, 'name'),
+            _cell(step.index_layer, 'note'),
             _cell(step.note, 'note'),
         ]
         for step in plan.steps
