@@ -63,7 +63,7 @@ class ConvolutionPatches:
         self.chunk_bytes = chunk_bytes
         self._kernel = _two(layer.kernel_size)
         self._dilation = _two(layer.dilation)
-        self._padding = list(layer._reversed_padding_repeated_twice)
+        self._padding = _padding_of(layer)
         mode = layer.padding_mode
         self._padding_mode = 'constant' if mode == 'zeros' else mode
         self.step = self._choose_step(_two(layer.stride), max_positions)
@@ -260,6 +260,14 @@ def _check(layer: Convolution, samples: Tensor) -> None:
             'Samples must be finite floating-point numbers; they hold NaN or infinite values or '
             f'are {samples.dtype}. Check the data and the data preprocessor.'
         )
+
+
+def _padding_of(layer: Convolution) -> list[int]:
+    """The padding of today, in the order of ``torch.nn.functional.pad``."""
+    if isinstance(layer.padding, str):
+        return list(layer._reversed_padding_repeated_twice)
+    # What the layer was made with may have been changed since.
+    return [size for size in reversed(layer.padding) for _ in range(2)]
 
 
 def _two(values: int | tuple[int, ...]) -> tuple[int, int]:

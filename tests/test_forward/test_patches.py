@@ -18,6 +18,18 @@ def test_features_are_those_of_the_layer(name):
     torch.testing.assert_close(features, expected)
 
 
+def test_a_padding_that_was_changed_later_counts():
+    layer = nn.Conv2d(2, 3, 3, padding=1).double()
+    layer.padding = (2, 4)
+    samples = torch.randn(4, 2, 6, 5, dtype=torch.float64)
+    patches = ConvolutionPatches(layer, samples)
+    numbers = torch.arange(4)
+    features = patches.features(patches.filters_of(layer.weight, layer.bias), numbers)
+    expected = layer(samples).relu()
+    assert patches.grid == (8, 11)
+    torch.testing.assert_close(features, expected.flatten(2).transpose(0, 1))
+
+
 @pytest.mark.parametrize('name', LAYERS)
 def test_written_filters_are_read_back(name):
     layer, samples, _ = layer_and_samples(name)
