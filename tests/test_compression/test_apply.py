@@ -31,6 +31,41 @@ def halving_plan(model: nn.Module, example: tuple[int, int]) -> CompressionPlan:
     return CompressionPlan(fingerprint(model), channels=channels)
 
 
+class FlattenedConcatenation(nn.Module):
+    """Two levels of concatenation, as in a dense block, and a layer that reads whole maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 1)
+        self.grown = nn.Conv2d(4, 6, 3, padding=1)
+        self.last = nn.Conv2d(10, 5, 1)
+        self.fc = nn.Linear(15 * 16, 7)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.stem(images).relu()
+        for layer in (self.grown, self.last):
+            features = torch.cat([features, layer(features).relu()], 1)
+        return self.fc(features.flatten(1))
+
+
+def test_channels_of_a_concatenation_that_is_flattened_go():
+    torch.manual_seed(0)
+    original = FlattenedConcatenation().double()
+    kept = {'stem': [0, 2], 'grown': [1, 3, 4], 'last': [4]}
+    smaller = copy.deepcopy(original)
+    report = apply_plan(smaller, CompressionPlan(fingerprint(original), channels=kept), (4, 4))
+    assert not report.skipped
+    assert smaller.fc.in_features == 6 * 16
+
+    with torch.no_grad():
+        for name, channels in kept.items():
+            layer = original.get_submodule(name)
+            gone = [one for one in range(layer.out_channels) if one not in channels]
+            layer.weight[gone], layer.bias[gone] = 0, 0
+        images = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+        torch.testing.assert_close(smaller(images), original(images))
+
+
 @pytest.mark.parametrize('name', ARCHITECTURES)
 def test_computes_what_the_original_computes_without_the_removed_maps(name):
     row = ARCHITECTURES[name]

@@ -14,6 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch_pruning import ops
 from torch_pruning._helpers import _HybridIndex
 from torch_pruning.dependency import DependencyGraph, Node
+from torch_pruning.dependency.index_mapping import _ConcatIndexMapping
 
 from mmlayerwise.compression.dependency.skeleton import skeleton_of, stand_ins
 from mmlayerwise.compression.dependency.slicing import channel_dim, channels_of
@@ -64,6 +65,9 @@ class ChannelGraph:
                 )
         except Exception as error:  # the model's own code: anything may come
             raise cannot_run(model, self.images, error) from error
+        for node in self._graph.module2node.values():
+            if node.type == ops.OPTYPE.CONCAT:
+                _map_flattened(node)
         self._names = {module: name for name, module in skeleton.named_modules()}
         self._nodes = {
             self._names[module]: node
@@ -166,6 +170,26 @@ def _trace(model: nn.Module, images: Tensor) -> list[Tensor]:
     model.requires_grad_(True)
     # An operation of its own, so that the graph tells outputs from layers that are read on.
     return [output * 1.0 for output in every_output(model, images) if output.requires_grad]
+
+
+def _map_flattened(node: Node) -> None:
+    """Say which channels of a concatenation come from where, if it is flattened behind.
+
+    torch-pruning does so itself, unless what reads the concatenation has another number of inputs
+    than it has channels, as a linear layer has that reads whole maps.
+    """
+    sizes = node.module.concat_sizes
+    if getattr(node.module, 'offsets', None) is not None or not sizes or None in sizes:
+        return
+    if getattr(node.grad_fn, '_saved_dim', 1) != 1:
+        return
+    offset = 0
+    for one, size in zip(node.inputs, sizes, strict=True):
+        bounds, offset = [offset, offset + size], offset + size
+        for source, target, reverse in ((node, one, True), (one, node, False)):
+            for dependency in source.dependencies:
+                if dependency.target is target:
+                    dependency.index_mapping[1] = _ConcatIndexMapping(bounds, reverse)
 
 
 def merged(removals: Iterable[Mapping[Place, Iterable[int]]]) -> dict[Place, set[int]]:
