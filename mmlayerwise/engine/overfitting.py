@@ -67,6 +67,9 @@ def prepare_overfitting(cfg: Config, settings: OverfitSettings) -> str:
     """
     scope = _scope(cfg)
     start_untrained(cfg)
+    if 'visualizer' in cfg:
+        # By a fixed name it would be that of an earlier run in the process, with its folder.
+        cfg.visualizer.pop('name', None)
     if scope == 'mmdet':
         metric, target = DETECTION_METRIC, settings.target
         classes = _feed_detector(cfg, settings)

@@ -20,8 +20,8 @@ def test_a_file_as_published(tmp_path):
     )
     data = DBpedia(tmp_path, 'train')
     assert [data.get_data_info(number)['text'] for number in range(2)] == [
-        'E. D. Abbott Ltd  Abbott of Farnham was a British "coachbuilder", since 1929.',
-        'The Lilac, Bus  A story\nin two lines',
+        'E. D. Abbott Ltd Abbott of Farnham was a British "coachbuilder", since 1929.',
+        'The Lilac, Bus A story\nin two lines',
     ]
     assert data.get_gt_labels().tolist() == [0, 13]
 

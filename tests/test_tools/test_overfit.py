@@ -17,7 +17,8 @@ def in_the_root(monkeypatch):
 
 
 def test_the_evidence_is_written_with_its_picture(data_root, tmp_path, monkeypatch, capsys):
-    pytest.importorskip('mmdet')
+    visualization = pytest.importorskip('mmdet.visualization')
+    visualization.DetLocalVisualizer.get_instance('visualizer')  # as of an earlier run
     monkeypatch.setenv('MMLAYERWISE_DATA_ROOT', str(data_root))
     settings = ['max_iterations=2', 'interval=1', 'image_size=(64,64)', 'num_images=2']
     overfit(
