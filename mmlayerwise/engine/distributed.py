@@ -1,5 +1,6 @@
 """Distributed jobs on machines without an accelerator, which mmengine does not start by itself."""
 
+import atexit
 import datetime
 import os
 import subprocess
@@ -102,6 +103,13 @@ def init_gloo(cfg: Config) -> None:
     os.environ.setdefault('MASTER_PORT', '29500')
     seconds = cfg.env_cfg.dist_cfg.get('timeout', _DEFAULT_TIMEOUT_SECONDS)
     distributed.init_process_group('gloo', timeout=datetime.timedelta(seconds=seconds))
+    # While the interpreter is taken down, a thread of gloo that still runs would abort the process.
+    atexit.register(_leave_group)
+
+
+def _leave_group() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _first_slurm_host() -> str:
