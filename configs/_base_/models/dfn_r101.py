@@ -1,31 +1,13 @@
 # DFN on ResNet-101: 90,592,147 parameters with 21 classes.
+_base_ = './segmentor_r101.py'
+
 model = dict(
-    type='mmseg.EncoderDecoder',
-    data_preprocessor=dict(
-        type='mmseg.SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 512),
-    ),
-    backbone=dict(
-        type='ResNet',
-        depth=101,
-        norm_cfg=dict(type='BN', requires_grad=True),
-        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101'),
-    ),
     decode_head=dict(
         type='mmlayerwise.DFNHead',
-        in_channels=[256, 512, 1024, 2048],
         channels=512,
         border_channels=21,
         border_width=7,
-        num_classes=21,
         norm_cfg=dict(type='BN', requires_grad=True),
-        align_corners=False,
-        loss_decode=dict(type='mmseg.CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
         loss_border=dict(
             type='mmlayerwise.BinaryFocalLoss',
             gamma=2.0,
@@ -34,6 +16,4 @@ model = dict(
             loss_name='loss_border',
         ),
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
 )

@@ -1,31 +1,8 @@
 # ExFuse on ResNet-101: 90,559,460 parameters with 21 classes.
+_base_ = './segmentor_r101.py'
+
 model = dict(
-    type='mmseg.EncoderDecoder',
-    data_preprocessor=dict(
-        type='mmseg.SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 512),
-    ),
-    backbone=dict(
-        type='ResNet',
-        depth=101,
-        norm_cfg=dict(type='BN', requires_grad=True),
-        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101'),
-    ),
     decode_head=dict(
-        type='mmlayerwise.ExFuseHead',
-        in_channels=[256, 512, 1024, 2048],
-        num_classes=21,
-        kernel_size=15,
-        window=3,
-        embedding_loss_weight=0.4,
-        align_corners=False,
-        loss_decode=dict(type='mmseg.CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+        type='mmlayerwise.ExFuseHead', kernel_size=15, window=3, embedding_loss_weight=0.4
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
 )
