@@ -25,15 +25,7 @@ def scale_widths(layers: nn.Sequential, widen_factor: float) -> None:
         if isinstance(layer, nn.Conv2d):
             in_channels = layer.in_channels if channels is None else channels
             channels = max(1, round(layer.out_channels * widen_factor))
-            layers[number] = nn.Conv2d(
-                in_channels,
-                channels,
-                layer.kernel_size,
-                layer.stride,
-                layer.padding,
-                layer.dilation,
-                bias=layer.bias is not None,
-            )
+            layers[number] = _with_channels(layer, in_channels, channels)
         elif isinstance(layer, nn.BatchNorm2d):
             layers[number] = nn.BatchNorm2d(channels)
 
@@ -59,17 +51,20 @@ def scale_branches(network: nn.Module, widen_factor: float) -> None:
     for parent in list(network.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, nn.Conv2d):
-                setattr(parent, name, _scaled(layer, widen_factor, layer is image))
+                read = (
+                    layer.in_channels if layer is image else round(layer.in_channels * widen_factor)
+                )
+                channels = round(layer.out_channels * widen_factor)
+                setattr(parent, name, _with_channels(layer, read, channels))
             elif isinstance(layer, nn.BatchNorm2d):
                 channels = round(layer.num_features * widen_factor)
                 setattr(parent, name, nn.BatchNorm2d(channels, layer.eps, layer.momentum))
 
 
-def _scaled(layer: nn.Conv2d, widen_factor: float, reads_image: bool) -> nn.Conv2d:
-    in_channels = layer.in_channels if reads_image else round(layer.in_channels * widen_factor)
+def _with_channels(layer: nn.Conv2d, in_channels: int, out_channels: int) -> nn.Conv2d:
     return nn.Conv2d(
         in_channels,
-        round(layer.out_channels * widen_factor),
+        out_channels,
         layer.kernel_size,
         layer.stride,
         layer.padding,
