@@ -5,7 +5,6 @@ each of them small. All see the same images in the same order under the same sch
 """
 
 import copy
-import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
@@ -22,6 +21,7 @@ from torch import nn
 from mmlayerwise.compression.flops import measure_cost
 from mmlayerwise.engine.from_scratch import set_classes, start_untrained
 from mmlayerwise.engine.launch import build_runner, find_config
+from mmlayerwise.engine.scalar_log import curve_of, read_scalars
 from mmlayerwise.engine.speed import measure_speed
 from mmlayerwise.utils.environment import describe_environment
 from mmlayerwise.utils.errors import UserError
@@ -155,7 +155,6 @@ def run_system(comparison: Comparison, system: ComparedSystem, work_dir: str) ->
     runner.train()
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     metrics = runner.test()
-    scalars = Path(runner.work_dir, runner.timestamp, 'vis_data', 'scalars.json')
     return {
         'system': system.name,
         'config': system.config,
@@ -170,7 +169,7 @@ def run_system(comparison: Comparison, system: ComparedSystem, work_dir: str) ->
             'seed': comparison.seed,
         },
         'model': system.model,
-        'loss': read_losses(scalars),
+        'loss': curve_of(read_scalars(runner), 'loss'),
         'seconds': round(seconds, 1),
         'cpu_seconds': round(cpu_seconds, 1),
         'environment': describe_environment(),
@@ -327,16 +326,3 @@ def time_images(runner: Runner, count: int) -> float:
 
 def _unwrapped(model: nn.Module) -> nn.Module:
     return getattr(model, 'module', model)
-
-
-def read_losses(path: Path) -> list[dict[str, float]]:
-    """Read the loss over the steps from mmengine's scalar log.
-
-    Args:
-        path: ``vis_data/scalars.json`` of the run.
-
-    Returns:
-        Lines with ``step`` and ``loss``.
-    """
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{'step': one['step'], 'loss': one['loss']} for one in lines if 'loss' in one]

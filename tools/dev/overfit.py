@@ -24,6 +24,7 @@ from mmengine.config import Config, DictAction
 import mmlayerwise  # noqa: F401  (supplies the operators before a toolbox is imported)
 from mmlayerwise.engine.launch import add_common_arguments, build_runner, load_config
 from mmlayerwise.engine.overfitting import OverfitSettings, prepare_overfitting
+from mmlayerwise.engine.scalar_log import curve_of, read_scalars
 from mmlayerwise.utils.environment import describe_environment
 from mmlayerwise.utils.errors import UserError, report_errors
 from mmlayerwise.utils.files import write_atomically
@@ -79,22 +80,6 @@ def read_settings(config: str, full: bool, changes: dict[str, Any]) -> OverfitSe
     return OverfitSettings(**{**values, **changes})
 
 
-def read_curves(path: Path, metric: str) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
-    """Read loss and metric over the steps from mmengine's scalar log.
-
-    Args:
-        path: ``vis_data/scalars.json`` of the run.
-        metric: Name of the metric.
-
-    Returns:
-        Lines with ``step`` and ``loss``, and lines with ``step`` and ``value``.
-    """
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    losses = [{'step': one['step'], 'loss': one['loss']} for one in lines if 'loss' in one]
-    values = [{'step': one['step'], 'value': one[metric]} for one in lines if metric in one]
-    return losses, values
-
-
 def overfit(cfg: Config, settings: OverfitSettings, name: str, out: Path) -> dict[str, Any]:
     """Train, judge, draw.
 
@@ -112,8 +97,8 @@ def overfit(cfg: Config, settings: OverfitSettings, name: str, out: Path) -> dic
     started = time.perf_counter()
     runner.train()
     seconds = time.perf_counter() - started
-    scalars = Path(runner.work_dir, runner.timestamp, 'vis_data', 'scalars.json')
-    losses, values = read_curves(scalars, metric)
+    lines = read_scalars(runner)
+    values = curve_of(lines, metric, 'value')
     target = cfg.custom_hooks[0]['stopping_threshold']
     draw_predictions(runner, out / f'{name}.png')
     return {
@@ -126,7 +111,7 @@ def overfit(cfg: Config, settings: OverfitSettings, name: str, out: Path) -> dic
         'num_parameters': sum(parameter.numel() for parameter in runner.model.parameters()),
         'environment': describe_environment(),
         'seconds': round(seconds, 1),
-        'loss': losses,
+        'loss': curve_of(lines, 'loss'),
         'curve': values,
     }
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import mmlayerwise  # noqa: F401  (supplies the operators before a toolbox is imported)
 from mmlayerwise.engine.launch import add_common_arguments, build_runner, load_config
+from mmlayerwise.engine.scalar_log import curve_of, read_scalars
 from mmlayerwise.separation.record import SeparationRecord
 from mmlayerwise.utils.environment import describe_environment
 from mmlayerwise.utils.errors import UserError, report_errors
@@ -40,23 +41,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def read_scalars(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Split mmengine's scalar log into training and validation lines.
+def validation_of(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pick the metrics of validation from the scalar log.
 
     Args:
-        path: ``vis_data/scalars.json`` of a run, one JSON object a line.
+        lines: As :func:`~mmlayerwise.engine.scalar_log.read_scalars` gives them.
 
     Returns:
-        Training lines with ``step`` and ``loss``; validation lines with ``step`` and the metrics.
+        A ``step`` and the metrics of every validation.
     """
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    training = [{'step': one['step'], 'loss': one['loss']} for one in lines if 'loss' in one]
     validation = [
         {key: value for key, value in one.items() if '/' in key or key in ('step', 'mIoU', 'aAcc')}
         for one in lines
         if 'loss' not in one and 'lr' not in one
     ]
-    return training, [one for one in validation if set(one) - {'step'}]
+    return [one for one in validation if set(one) - {'step'}]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -74,8 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f'{args.config} measured nothing: add '
                 "custom_hooks = [dict(type='mmlayerwise.SeparationHook')] to it"
             )
-        scalars = Path(runner.work_dir, runner.timestamp, 'vis_data', 'scalars.json')
-        training, validation = read_scalars(scalars)
+        lines = read_scalars(runner)
+        training = curve_of(lines, 'loss')
         name = Path(args.config).stem
         target = Path(args.out, f'{name}.json')
         result = {
@@ -84,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             'seed': runner.seed,
             'wall_seconds': round(seconds, 1),
             'training': training,
-            'validation': validation,
+            'validation': validation_of(lines),
             'separation': json.loads(record_path.read_text()),
         }
         with write_atomically(target) as temporary:
