@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from mmlayerwise.engine.side_by_side import Comparison
-from mmlayerwise.utils.errors import UserError
 
 
 def read_results(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
@@ -31,8 +30,10 @@ def table_of(comparison: Comparison, results: list[dict[str, Any]]) -> str:
 
     Returns:
         A line a system: the metrics, images a second, size and cost of the trained form and of the
-        full one, then the systems' notes.
+        full one, then the systems' notes; without results, a line that says so.
     """
+    if not results:
+        return 'Nothing has been run yet.\n'
     columns = [
         *comparison.metrics,
         'images/s',
@@ -75,26 +76,3 @@ def _size(part: dict[str, Any]) -> list[str]:
         f'{part["parameters"] / 1e6:.2f} M',
         f'{part["multiply_adds"] / 1e9:.2f} G',
     ]
-
-
-def insert_table(document: Path, name: str, table: str) -> str:
-    """Put a table between its markers, ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->``.
-
-    Args:
-        document: The Markdown file with the markers.
-        name: Of the comparison.
-        table: The table.
-
-    Returns:
-        The new text of the document.
-
-    Raises:
-        UserError: The document or its markers are missing.
-    """
-    begin, end = f'<!-- begin: {name} -->\n', f'<!-- end: {name} -->'
-    text = document.read_text(encoding='utf-8') if document.is_file() else ''
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise UserError(f'{document} has no lines {begin.strip()} and {end} for the table')
-    return f'{before}{begin}{table}{end}{after}'

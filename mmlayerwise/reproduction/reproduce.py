@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 from mmlayerwise.reproduction.configs import build_config
-from mmlayerwise.reproduction.markdown import insert, render
+from mmlayerwise.reproduction.markdown import render
 from mmlayerwise.reproduction.pictures import draw_all
 from mmlayerwise.reproduction.runs import Run, execute, load_run, runs_of, save_run
 from mmlayerwise.reproduction.settings import Plan, Settings
@@ -24,6 +24,7 @@ from mmlayerwise.reproduction.summary import load_runs, summarise, to_json
 from mmlayerwise.reproduction.tables import find_table
 from mmlayerwise.utils.errors import UserError
 from mmlayerwise.utils.files import write_atomically
+from mmlayerwise.utils.markdown import insert_between_marks
 
 SUMMARY, TABLE = 'summary.json', 'README.md'
 
@@ -74,7 +75,7 @@ def write_results(plan: Plan, out: Path, docs: Path | None = None) -> None:
         with write_atomically(path) as temporary:
             temporary.write_text(text, encoding='utf-8')
     if docs is not None:
-        insert(docs, out.name, table)
+        insert_between_marks(docs, out.name, table)
     print(f'{table}\nsummary:   {out / SUMMARY}\ntable:     {out / TABLE}')
     for path in pictures:
         print(f'picture:   {path}')

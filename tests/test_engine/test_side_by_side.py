@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from mmlayerwise.engine.side_by_side import Comparison, choose_metrics, prepare
-from mmlayerwise.engine.side_by_side_table import insert_table, read_results, table_of
+from mmlayerwise.engine.side_by_side_table import read_results, table_of
 from mmlayerwise.utils.errors import UserError
 from tests.test_tools.tools import ROOT
 
@@ -149,11 +149,5 @@ def test_systems_without_a_result_are_left_out(tmp_path):
     assert read_results(comparison, tmp_path) == [{'system': 'Scaled'}]
 
 
-def test_the_table_replaces_what_stands_between_the_markers(tmp_path):
-    page = tmp_path / 'page.md'
-    page.write_text('a\n<!-- begin: some -->\nold\n<!-- end: some -->\nb\n')
-    assert insert_table(page, 'some', 'new\n') == (
-        'a\n<!-- begin: some -->\nnew\n<!-- end: some -->\nb\n'
-    )
-    with pytest.raises(UserError, match='has no lines <!-- begin: other -->'):
-        insert_table(page, 'other', 'new\n')
+def test_without_results_the_table_says_so(tmp_path):
+    assert table_of(load(tmp_path), []) == 'Nothing has been run yet.\n'

@@ -1,8 +1,5 @@
-import pytest
-
-from mmlayerwise.reproduction.markdown import insert, render
+from mmlayerwise.reproduction.markdown import render
 from mmlayerwise.reproduction.summary import summarise
-from mmlayerwise.utils.errors import UserError
 from tests.test_reproduction.test_summary import RUNS
 from tests.test_reproduction.toy import result
 
@@ -38,18 +35,3 @@ def test_times_of_the_lectures_have_columns_where_there_are_any():
 def test_one_seed_has_neither_deviation_nor_interval():
     line = render(summarise('first-layer', [RUNS[0], RUNS[3]])).splitlines()[3]
     assert '| 1 | 61.00 | +1.00 | 12 |' in line
-
-
-def test_a_table_replaces_the_one_between_its_marks(tmp_path):
-    path = tmp_path / 'page.md'
-    path.write_text('above\n<!-- one: begin -->\nold\n<!-- one: end -->\nbelow\n')
-    insert(path, 'one', 'new\n')
-    assert path.read_text() == 'above\n<!-- one: begin -->\nnew\n<!-- one: end -->\nbelow\n'
-
-
-def test_a_page_without_marks_is_refused(tmp_path):
-    path = tmp_path / 'page.md'
-    path.write_text('text\n')
-    with pytest.raises(UserError, match=r"page\.md must have the lines '<!-- one: begin -->'"):
-        insert(path, 'one', 'new\n')
-    assert path.read_text() == 'text\n'

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mmlayerwise.reproduction.markdown import render, split
+from mmlayerwise.reproduction.markdown import render
 from mmlayerwise.reproduction.settings import Settings
 from mmlayerwise.reproduction.summary import load_runs, summarise
+from mmlayerwise.utils.markdown import split_at_marks
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / 'docs' / 'forward_learning.md'
@@ -40,7 +41,7 @@ def test_the_page_of_the_results_and_the_documentation_have_the_table_of_the_sum
     table = render(summary_of(folder))
     readme = (folder / 'README.md').read_text()
     assert table in readme
-    assert split(PAGE.read_text(), folder.name, PAGE)[1] == table
+    assert split_at_marks(PAGE.read_text(), folder.name, PAGE)[1] == table
     for picture in folder.glob('*.png'):
         assert f'](./{picture.name})' in readme
         assert picture.read_bytes()[:4] == b'\x89PNG'

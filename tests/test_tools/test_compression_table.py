@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmlayerwise.reproduction.markdown import split
+from mmlayerwise.utils.markdown import split_at_marks
 from tests.test_tools.tools import ROOT, load_tool
 
 
@@ -14,7 +14,7 @@ def tool():
 
 
 def test_table_in_the_readme_is_current(tool):
-    found = split(tool.DOCUMENT.read_text(encoding='utf-8'), tool.MARK, tool.DOCUMENT)[1]
+    found = split_at_marks(tool.DOCUMENT.read_text(encoding='utf-8'), tool.MARK, tool.DOCUMENT)[1]
     assert found == tool.table(), 'run python tools/dev/compression_table.py'
 
 

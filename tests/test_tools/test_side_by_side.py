@@ -35,7 +35,7 @@ def comparison(tmp_path):
         },
     )
     page = tmp_path / 'page.md'
-    page.write_text('<!-- begin: tiny -->\n<!-- end: tiny -->\n')
+    page.write_text('<!-- tiny: begin -->\n<!-- tiny: end -->\n')
     path = tmp_path / 'tiny.yml'
     settings = dict(
         dataset=str(tmp_path / 'data.py'),
@@ -71,7 +71,7 @@ def test_a_system_is_trained_once_and_written_into_the_table(comparison, tmp_pat
     side_by_side(comparison, *places)
     assert 'not trained again' in capsys.readouterr().out
     side_by_side(comparison, *places, '--check')
-    (tmp_path / 'page.md').write_text('<!-- begin: tiny -->\nelse\n<!-- end: tiny -->\n')
+    (tmp_path / 'page.md').write_text('<!-- tiny: begin -->\nelse\n<!-- tiny: end -->\n')
     with pytest.raises(SystemExit, match='is stale'):
         side_by_side(comparison, *places, '--check')
 
@@ -81,4 +81,4 @@ def test_the_tables_of_the_documentation_are_those_of_the_results(path, monkeypa
     monkeypatch.chdir(ROOT)
     side_by_side(path.relative_to(ROOT), '--check')
     text = (ROOT / yaml.safe_load(path.read_text())['document']).read_text()
-    assert text.count(f'<!-- begin: {path.stem} -->') == 1
+    assert text.count(f'<!-- {path.stem}: begin -->') == 1

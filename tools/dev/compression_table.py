@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmlayerwise.reproduction.markdown import insert, split
 from mmlayerwise.utils.errors import UserError, report_errors
+from mmlayerwise.utils.markdown import insert_between_marks, split_at_marks
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / 'results' / 'compression'
@@ -92,8 +92,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with report_errors():
         if not args.check:
-            insert(DOCUMENT, MARK, table())
-        elif split(DOCUMENT.read_text(encoding='utf-8'), MARK, DOCUMENT)[1] != table():
+            insert_between_marks(DOCUMENT, MARK, table())
+        elif split_at_marks(DOCUMENT.read_text(encoding='utf-8'), MARK, DOCUMENT)[1] != table():
             raise UserError(f'{DOCUMENT.name} is stale: run tools/dev/compression_table.py')
 
 

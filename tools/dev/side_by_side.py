@@ -22,9 +22,10 @@ from rich.console import Console
 
 import mmlayerwise  # noqa: F401  (supplies the operators before a toolbox is imported)
 from mmlayerwise.engine.side_by_side import Comparison, run_system
-from mmlayerwise.engine.side_by_side_table import insert_table, read_results, table_of
+from mmlayerwise.engine.side_by_side_table import read_results, table_of
 from mmlayerwise.utils.errors import UserError, report_errors
 from mmlayerwise.utils.files import write_atomically
+from mmlayerwise.utils.markdown import insert_between_marks, split_at_marks
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -81,15 +82,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         results = read_results(comparison, Path(args.out, comparison.name))
         table = table_of(comparison, results)
         document = Path(comparison.document)
-        text = insert_table(document, comparison.name, table)
-        if args.check and document.read_text(encoding='utf-8') != text:
-            raise UserError(
-                f'{document} is stale: run "python tools/dev/side_by_side.py {args.comparison} '
-                '--table"'
-            )
-        if not args.check:
-            with write_atomically(document) as temporary:
-                temporary.write_text(text, encoding='utf-8')
+        if args.check:
+            text = document.read_text(encoding='utf-8')
+            if split_at_marks(text, comparison.name, document)[1] != table:
+                raise UserError(
+                    f'{document} is stale: run "python tools/dev/side_by_side.py {args.comparison} '
+                    '--table"'
+                )
+        else:
+            insert_between_marks(document, comparison.name, table)
             Console().print(table, highlight=False, markup=False, soft_wrap=True)
             print(f'table:  {document}')
 
