@@ -5,11 +5,14 @@ images are trained on without augmentation and judged, until the metric passes a
 """
 
 import json
+import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from PIL import Image
 
 from mmlayerwise.engine.from_scratch import set_classes, start_untrained
 from mmlayerwise.utils.errors import UserError
@@ -27,6 +30,8 @@ class OverfitSettings:
         num_images: Images to learn, one batch.
         image_size: (width, height) in pixels that the images are scaled to.
         keep_ratio: Scale them to fit into the size rather than to fill it.
+        crop: (left, top, width, height) in pixels of the window of every frame that a segmentor
+            learns and is judged by; whole frames by default.
         max_iterations: Steps after which to give up.
         interval: Steps between two evaluations.
         learning_rate: Of Adam.
@@ -38,6 +43,7 @@ class OverfitSettings:
     num_images: int = 4
     image_size: tuple[int, int] = (256, 256)
     keep_ratio: bool = True
+    crop: tuple[int, int, int, int] | None = None
     max_iterations: int = 600
     interval: int = 50
     learning_rate: float = 1e-3
@@ -63,9 +69,12 @@ def prepare_overfitting(cfg: Config, settings: OverfitSettings) -> str:
         Name of the metric to watch.
 
     Raises:
-        UserError: If the config is neither a detector's nor a segmentor's.
+        UserError: If the config is neither a detector's nor a segmentor's, or the window of
+            ``settings.crop`` is not one of a segmentor's frames.
     """
     scope = _scope(cfg)
+    if settings.crop and scope != 'mmseg':
+        raise UserError("crop is for segmentors' frames; a detector's images stay whole")
     start_untrained(cfg)
     if 'visualizer' in cfg:
         # By a fixed name it would be that of an earlier run in the process, with its folder.
@@ -169,6 +178,9 @@ def choose_images(annotations: dict[str, Any], count: int) -> dict[str, Any]:
 def _feed_segmentor(cfg: Config, settings: OverfitSettings) -> tuple[str, ...]:
     """Give the segmentor a few frames of CamVid; returns the classes."""
     data = Config.fromfile(CONFIGS / '_base_' / 'datasets' / 'camvid.py')
+    frames = dict(data.train_dataloader.dataset, indices=settings.num_images)
+    if settings.crop:
+        frames.update(_cut_windows(frames, settings.crop, Path(cfg.work_dir, 'windows')))
     resize = _resize(settings)
     load, labels = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')
     pack = dict(type='PackSegInputs')
@@ -176,9 +188,7 @@ def _feed_segmentor(cfg: Config, settings: OverfitSettings) -> tuple[str, ...]:
         ('train', [load, labels, resize, pack]),
         ('val', [load, resize, labels, pack]),
     ):
-        dataset = dict(data.train_dataloader.dataset)
-        dataset['pipeline'] = pipeline
-        dataset['indices'] = settings.num_images
+        dataset = dict(frames, pipeline=pipeline)
         cfg[f'{split}_dataloader'] = _loader(dataset, settings.num_images, split == 'train')
     cfg.val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
     preprocessor = cfg.model.data_preprocessor
@@ -188,6 +198,45 @@ def _feed_segmentor(cfg: Config, settings: OverfitSettings) -> tuple[str, ...]:
     from mmlayerwise.datasets import CamVidDataset
 
     return tuple(CamVidDataset.METAINFO['classes'])
+
+
+def _cut_windows(
+    frames: dict[str, Any], crop: tuple[int, int, int, int], folder: Path
+) -> dict[str, Any]:
+    """Write the same window of every frame and label map; returns where the data set finds them."""
+    from mmlayerwise.datasets import CamVidDataset
+
+    shutil.rmtree(folder, ignore_errors=True)
+    settings = {key: value for key, value in frames.items() if key not in ('type', 'pipeline')}
+    infos = list(CamVidDataset(**settings))
+    prefix = dict(img_path='img_dir', seg_map_path='ann_dir')
+    for key, name in prefix.items():
+        cut_windows((Path(info[key]) for info in infos), crop, folder / name)
+    return dict(data_root=str(folder), data_prefix=prefix, img_suffix='.png')
+
+
+def cut_windows(paths: Iterable[Path], crop: tuple[int, int, int, int], folder: Path) -> None:
+    """Cut the same window out of images or label maps, pixel by pixel.
+
+    Args:
+        paths: The files.
+        crop: (left, top, width, height) of the window in pixels.
+        folder: Gets a PNG of the same stem for every file.
+
+    Raises:
+        UserError: If the window is not within an image.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    left, top, width, height = crop
+    box = (left, top, left + width, top + height)
+    for path in paths:
+        with Image.open(path) as image:
+            if min(crop) < 0 or not (left < box[2] <= image.width and top < box[3] <= image.height):
+                raise UserError(
+                    f'crop: the window (left, top, width, height) = {tuple(crop)} is not within '
+                    f'{path.name} of {image.width}x{image.height} pixels'
+                )
+            image.crop(box).save(folder / f'{path.stem}.png')
 
 
 def _resize(settings: OverfitSettings) -> dict[str, Any]:

@@ -1,7 +1,15 @@
+import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope
+from PIL import Image
 
-from mmlayerwise.engine.overfitting import OverfitSettings, choose_images, prepare_overfitting
+from mmlayerwise.engine.overfitting import (
+    OverfitSettings,
+    choose_images,
+    cut_windows,
+    prepare_overfitting,
+)
 from mmlayerwise.utils.errors import UserError
 
 
@@ -78,3 +86,55 @@ def test_the_model_stays_and_the_rest_serves_a_few_images(
     assert scale == (64, 48)
     threshold = cfg.custom_hooks[0].stopping_threshold
     assert threshold == (0.5 if metric != 'mIoU' else 50)
+
+
+def test_the_window_of_each_frame_is_what_is_trained_and_judged(data_root, monkeypatch, tmp_path):
+    pytest.importorskip('mmseg')
+    from mmlayerwise.engine.launch import find_config
+
+    monkeypatch.setenv('MMLAYERWISE_DATA_ROOT', str(data_root))
+    cfg = Config.fromfile(find_config('mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py'))
+    cfg.work_dir = str(tmp_path)
+    left, top, width, height = crop = (80, 180, 160, 120)
+    settings = OverfitSettings(num_images=2, crop=crop, image_size=(320, 240))
+    prepare_overfitting(cfg, settings)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        train, val = (DATASETS.build(cfg[f'{one}_dataloader'].dataset) for one in ('train', 'val'))
+    assert len(train) == len(val) == 2
+    frames = sorted((data_root / 'camvid/img_dir/train').iterdir())[:2]
+    for frame, seen, judged in zip(frames, train, val, strict=True):
+        labels = np.array(Image.open(data_root / 'camvid/ann_dir/train' / f'{frame.stem}.png'))
+        labels = labels[top : top + height, left : left + width]
+        labels[labels == 11] = 255
+        # Trained: the window and its labels, both enlarged, each label to 2x2 pixels.
+        assert seen['inputs'].shape == (3, 240, 320)
+        enlarged = labels.repeat(2, axis=0).repeat(2, axis=1)
+        np.testing.assert_array_equal(seen['data_samples'].gt_sem_seg.data[0], enlarged)
+        window = np.array(Image.open(frame))[top : top + height, left : left + width]
+        shrunk = seen['inputs'].numpy()[::-1].reshape(3, height, 2, width, 2).mean((2, 4))
+        assert np.abs(shrunk.transpose(1, 2, 0) - window).mean() < 2
+        # Judged: the same picture by the labels as they are.
+        np.testing.assert_array_equal(judged['inputs'], seen['inputs'])
+        np.testing.assert_array_equal(judged['data_samples'].gt_sem_seg.data[0], labels)
+        assert judged['data_samples'].ori_shape == (height, width)
+
+
+def test_windows_are_cut_to_the_pixel(tmp_path):
+    values = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    Image.fromarray(values).save(tmp_path / 'map.png')
+    cut_windows([tmp_path / 'map.png'], (5, 2, 3, 4), tmp_path / 'windows')
+    window = np.array(Image.open(tmp_path / 'windows' / 'map.png'))
+    np.testing.assert_array_equal(window, values[2:6, 5:8])
+
+
+@pytest.mark.parametrize('crop', [(6, 2, 3, 4), (5, 3, 3, 4), (-1, 0, 3, 3), (0, 0, 0, 3)])
+def test_a_window_that_leaves_the_frame_is_refused(crop, tmp_path):
+    Image.fromarray(np.zeros((6, 8), np.uint8)).save(tmp_path / 'map.png')
+    with pytest.raises(UserError, match=r'crop: .* is not within map.png of 8x6 pixels'):
+        cut_windows([tmp_path / 'map.png'], crop, tmp_path / 'windows')
+
+
+def test_detectors_know_no_windows():
+    cfg = Config(dict(default_scope='mmdet', model=dict(type='X')))
+    with pytest.raises(UserError, match="crop is for segmentors' frames"):
+        prepare_overfitting(cfg, OverfitSettings(crop=(0, 0, 10, 10)))
