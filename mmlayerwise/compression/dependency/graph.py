@@ -14,8 +14,8 @@ from torch.nn.modules.conv import _ConvNd
 from torch_pruning import ops
 from torch_pruning._helpers import _HybridIndex
 from torch_pruning.dependency import DependencyGraph, Node
-from torch_pruning.dependency.index_mapping import _ConcatIndexMapping
 
+from mmlayerwise.compression.dependency.layout import flattens_reordered, map_flattened
 from mmlayerwise.compression.dependency.skeleton import skeleton_of, stand_ins
 from mmlayerwise.compression.dependency.slicing import channel_dim, channels_of
 from mmlayerwise.compression.outputs import Example, cannot_run, every_output, example_images
@@ -67,7 +67,7 @@ class ChannelGraph:
             raise cannot_run(model, self.images, error) from error
         for node in self._graph.module2node.values():
             if node.type == ops.OPTYPE.CONCAT:
-                _map_flattened(node)
+                map_flattened(node)
         self._names = {module: name for name, module in skeleton.named_modules()}
         self._nodes = {
             self._names[module]: node
@@ -135,6 +135,8 @@ class ChannelGraph:
         """The indices that go on at a node, or the reason why they cannot."""
         if node.type == ops.OPTYPE.OUTPUT:
             return [], 'they are outputs of the model'
+        if flattens_reordered(node):
+            return [], 'they are flattened in an order that cannot be followed'
         place = self._place(node, side)
         if place is None or not indices:
             return indices, None
@@ -170,26 +172,6 @@ def _trace(model: nn.Module, images: Tensor) -> list[Tensor]:
     model.requires_grad_(True)
     # An operation of its own, so that the graph tells outputs from layers that are read on.
     return [output * 1.0 for output in every_output(model, images) if output.requires_grad]
-
-
-def _map_flattened(node: Node) -> None:
-    """Say which channels of a concatenation come from where, if it is flattened behind.
-
-    torch-pruning does so itself, unless what reads the concatenation has another number of inputs
-    than it has channels, as a linear layer has that reads whole maps.
-    """
-    sizes = node.module.concat_sizes
-    if getattr(node.module, 'offsets', None) is not None or not sizes or None in sizes:
-        return
-    if getattr(node.grad_fn, '_saved_dim', 1) != 1:
-        return
-    offset = 0
-    for one, size in zip(node.inputs, sizes, strict=True):
-        bounds, offset = [offset, offset + size], offset + size
-        for source, target, reverse in ((node, one, True), (one, node, False)):
-            for dependency in source.dependencies:
-                if dependency.target is target:
-                    dependency.index_mapping[1] = _ConcatIndexMapping(bounds, reverse)
 
 
 def merged(removals: Iterable[Mapping[Place, Iterable[int]]]) -> dict[Place, set[int]]:
