@@ -65,7 +65,8 @@ def fit_head(
 ) -> tuple[nn.Module, FittedHead]:
     """Choose the new fully connected part, write it into the plan, and carry the plan out.
 
-    The parts learn from the vectors that reach them in the compressed model.
+    The parts learn from the vectors that reach them in the compressed model. Parts with which it
+    would have more parameters than the model are not tried.
 
     Args:
         model: The trained model with a module ``head``; it is left as it was found.
@@ -84,7 +85,8 @@ def fit_head(
     small = _compressed(model, plan, example)
     vectors, labels = _vectors_before(small, batches, forward, search.seed)
     num_classes = _linear_layers(small)[-1].out_features
-    candidates = search.run(vectors, labels, num_classes)
+    room = _count(model) - _count(small) + _count(small.head)
+    candidates = search.run(vectors, labels, num_classes, max_parameters=room)
     chosen = search.choose(candidates)
     held_out = max(2, round(search.held_out * len(vectors)))
     if chosen.hidden:
@@ -97,17 +99,35 @@ def fit_head(
             kind='head',
             module='head',
             kept=chosen.hidden,
-            total=max(search.widths),
+            total=max(one.hidden for one in candidates),
             index_layer=f'held-out {search.measure}',
             before=getattr(best, search.measure),
             after=getattr(chosen, search.measure),
             interval=wilson_interval(getattr(chosen, search.measure), held_out),
             gain=getattr(chosen, search.measure) - getattr(best, search.measure),
-            note=f'hidden width {chosen.hidden}; the best of all has {best.hidden}; held-out '
-            f'accuracy {chosen.accuracy:.3f}',
+            note=_note(search, candidates, chosen, best),
         )
     )
     return small, FittedHead(chosen, candidates, held_out)
+
+
+def _note(
+    search: HeadSearch,
+    candidates: list[HeadCandidate],
+    chosen: HeadCandidate,
+    best: HeadCandidate,
+) -> str:
+    tried = {one.hidden for one in candidates}
+    too_large = [str(width) for width in search.widths if width not in tried]
+    larger = f'; {", ".join(too_large)} would make the model larger' if too_large else ''
+    return (
+        f'hidden width {chosen.hidden}; the best of all has {best.hidden}; held-out accuracy '
+        f'{chosen.accuracy:.3f}{larger}'
+    )
+
+
+def _count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _compressed(

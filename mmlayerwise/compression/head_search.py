@@ -84,13 +84,21 @@ class HeadSearch:
     batch_size: int = 64
     seed: int = 0
 
-    def run(self, vectors: Tensor, labels: Tensor, num_classes: int) -> list[HeadCandidate]:
+    def run(
+        self,
+        vectors: Tensor,
+        labels: Tensor,
+        num_classes: int,
+        max_parameters: int | None = None,
+    ) -> list[HeadCandidate]:
         """Train all candidates.
 
         Args:
             vectors: float of shape (num_samples, in_features).
             labels: int64 of shape (num_samples,), in ``[0, num_classes)``.
             num_classes: Number of logits.
+            max_parameters: Wider parts that have more are not tried; the first of the widths always
+                is.
 
         Returns:
             The candidates in the order of their widths.
@@ -108,7 +116,7 @@ class HeadSearch:
         count = max(2, round(self.held_out * len(vectors)))
         held, used = order[:count], order[count:]
         found = []
-        for width in self.widths:
+        for width in self._widths_within(max_parameters, vectors.shape[1], num_classes):
             part = self._train(vectors[used], labels[used], width, num_classes)
             found.append(self._judge(part, vectors, labels, used, held))
         return found
@@ -119,6 +127,15 @@ class HeadSearch:
         return next(
             one for one in candidates if getattr(one, self.measure) >= best - self.tolerance - 1e-9
         )
+
+    def _widths_within(
+        self, max_parameters: int | None, in_features: int, num_classes: int
+    ) -> list[int]:
+        first, *wider = self.widths
+        if max_parameters is None:
+            return [first, *wider]
+        sizes = {width: _size(in_features, width, num_classes) for width in wider}
+        return [first, *[width for width in wider if sizes[width] <= max_parameters]]
 
     def _train(
         self, vectors: Tensor, labels: Tensor, width: int, num_classes: int
@@ -148,9 +165,19 @@ class HeadSearch:
             hidden=0 if part.hidden is None else part.hidden.out_features,
             accuracy=float(accuracy),
             center=held_out_center_index(hidden, labels, used, held),
-            parameters=sum(parameter.numel() for parameter in part.parameters()),
+            parameters=_count(part),
             state={name: value.detach().cpu() for name, value in part.state_dict().items()},
         )
+
+
+def _size(in_features: int, hidden: int, num_classes: int) -> int:
+    with torch.device('meta'):
+        part = FullyConnected(in_features, hidden, num_classes, dropout=0.0)
+    return _count(part)
+
+
+def _count(part: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in part.parameters())
 
 
 def held_out_center_index(vectors: Tensor, labels: Tensor, used: Tensor, held: Tensor) -> float:

@@ -55,3 +55,17 @@ def test_is_the_same_again_and_leaves_the_random_state_alone():
 def test_too_few_samples_are_refused():
     with pytest.raises(CompressionError, match='at least 10 samples'):
         HeadSearch().run(torch.zeros(4, 2), torch.zeros(4, dtype=torch.long), 2)
+
+
+def test_parts_above_the_limit_are_not_tried_but_the_first_always_is():
+    vectors, labels = torch.randn(40, 30), torch.arange(40) % 2
+    search = HeadSearch(epochs=1)
+    # 64 hidden values: 30 * 64 + 64 + 64 * 2 + 2 = 2,114 parameters; 128: 4,226.
+    found = [search.run(vectors, labels, 2, limit) for limit in (None, 4226, 4225, 2114, 3)]
+    assert [[one.hidden for one in some] for some in found] == [
+        [0, 64, 128, 256, 512],
+        [0, 64, 128],
+        [0, 64],
+        [0, 64],
+        [0],
+    ]

@@ -86,6 +86,7 @@ def test_plan_tells_reasons_and_settings(compressed):
     plan = json.loads((folder / 'plan.json').read_text())
     assert plan['settings']['max_samples'] == 100
     assert plan['steps'][-1]['kind'] == 'head'
+    assert plan['savings']['after']['parameters'] < plan['savings']['before']['parameters']
     assert all(0 <= step['after'] <= 1 for step in plan['steps'])
 
 
