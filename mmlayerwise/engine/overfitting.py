@@ -132,6 +132,10 @@ def _feed_detector(cfg: Config, settings: OverfitSettings) -> tuple[str, ...]:
             pipeline=pipeline,
         )
         cfg[f'{split}_dataloader'] = _loader(dataset, settings.num_images, split == 'train')
+    if _mode_switches(cfg):
+        # What the hook asks to stop augmenting.
+        loader = cfg.train_dataloader
+        loader.dataset = dict(type='MultiImageMixDataset', dataset=loader.dataset, pipeline=[])
     cfg.val_evaluator = dict(type='CocoMetric', ann_file=str(path), metric='bbox')
     return classes
 
@@ -250,6 +254,15 @@ def _loader(dataset: dict[str, Any], batch_size: int, training: bool) -> dict[st
     return dict(batch_size=batch_size, num_workers=0, sampler=sampler, dataset=dataset)
 
 
+def _mode_switches(cfg: Config) -> list[dict[str, Any]]:
+    """The hook by which YOLOX ends its training: no augmentation, and an L1 loss of the boxes.
+
+    Overfitting begins there. The IoU loss alone has no gradient for a box that has left its object.
+    """
+    hooks = cfg.get('custom_hooks') or []
+    return [hook for hook in hooks if hook['type'].endswith('YOLOXModeSwitchHook')]
+
+
 def _replace_schedule(cfg: Config, settings: OverfitSettings, metric: str, target: float) -> None:
     cfg.optim_wrapper = dict(
         type='OptimWrapper',
@@ -282,7 +295,7 @@ def _replace_schedule(cfg: Config, settings: OverfitSettings, metric: str, targe
         patience=settings.max_iterations,
         strict=False,
     )
-    cfg.custom_hooks = [stop]
+    cfg.custom_hooks = [stop, *_mode_switches(cfg)]
     logger = dict(type='LoggerHook', interval=settings.interval, log_metric_by_epoch=False)
     cfg.default_hooks = dict(checkpoint=None, logger=logger)
     cfg.log_processor = dict(type='LogProcessor', by_epoch=False, window_size=settings.interval)

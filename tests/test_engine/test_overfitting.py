@@ -88,6 +88,23 @@ def test_the_model_stays_and_the_rest_serves_a_few_images(
     assert threshold == (0.5 if metric != 'mIoU' else 50)
 
 
+def test_yolox_learns_as_at_the_end_of_its_training(data_root, monkeypatch, tmp_path):
+    from mmlayerwise.engine.launch import build_runner, find_config
+
+    monkeypatch.setenv('MMLAYERWISE_DATA_ROOT', str(data_root))
+    cfg = Config.fromfile(find_config('mmdet::yolox/yolox_tiny_8xb8-300e_coco.py'))
+    cfg.work_dir = str(tmp_path)
+    model = {'backbone.widen_factor': 0.125, 'neck.in_channels': [32, 64, 128]}
+    model |= {'neck.out_channels': 8, 'bbox_head.in_channels': 8, 'bbox_head.feat_channels': 8}
+    settings = OverfitSettings(2, (64, 64), max_iterations=2, interval=2, model=model)
+    prepare_overfitting(cfg, settings)
+    cfg.launcher = 'none'
+    runner = build_runner(cfg)
+    runner.train()
+    assert runner.model.bbox_head.use_l1
+    assert runner.message_hub.get_scalar('train/loss_l1').current() > 0
+
+
 def test_the_window_of_each_frame_is_what_is_trained_and_judged(data_root, monkeypatch, tmp_path):
     pytest.importorskip('mmseg')
     from mmlayerwise.engine.launch import find_config
