@@ -3,9 +3,14 @@ import re
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
+from mmlayerwise.compression import CompressionPlan, apply_plan
 from mmlayerwise.utils.markdown import split_at_marks
 from tests.test_tools.tools import ROOT, load_tool
+from tests.zoo.configs import build, scope_of
+
+RESULTS = sorted((ROOT / 'results/compression').glob('*.json'))
 
 
 @pytest.fixture(scope='module')
@@ -24,6 +29,19 @@ def test_every_run_has_its_config_and_a_command_anyone_can_type(tool):
         assert (ROOT / run['config']).is_file()
         assert Path(run['config']).stem == path.stem
         assert not re.search(r'\s/|=/|~', run['environment']['command'])
+
+
+@pytest.mark.parametrize('path', RESULTS, ids=lambda path: path.stem)
+def test_the_surgery_of_today_gives_the_size_that_was_recorded(path):
+    run = json.loads(path.read_text(encoding='utf-8'))
+    cfg = Config.fromfile(ROOT / run['config'])
+    size = re.search(r'-(\d+)x(\d+)_', path.stem)
+    size = tuple(map(int, size.groups())) if size else (32, 32)
+    cost = apply_plan(
+        build(cfg.model, scope_of(cfg)), CompressionPlan.from_dict(run['plan']), size
+    ).after
+    recorded = run['results']['si']['cost']
+    assert (cost.parameters, cost.flops) == (recorded['parameters'], recorded['flops'])
 
 
 def test_rows_have_shares_metrics_and_what_stayed(tool, tmp_path):
