@@ -1,27 +1,11 @@
 # What segmentors on ResNet-101 have in common; the head is told by each.
+_base_ = './segmentor.py'
 model = dict(
-    type='mmseg.EncoderDecoder',
-    data_preprocessor=dict(
-        type='mmseg.SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 512),
-    ),
     backbone=dict(
         type='ResNet',
         depth=101,
         norm_cfg=dict(type='BN', requires_grad=True),
         init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101'),
     ),
-    decode_head=dict(
-        in_channels=[256, 512, 1024, 2048],
-        num_classes=21,
-        align_corners=False,
-        loss_decode=dict(type='mmseg.CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
-    ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
+    decode_head=dict(in_channels=[256, 512, 1024, 2048]),
 )
