@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from mmlayerwise.compression.dependency.graph import ChannelGraph
+from mmlayerwise.compression.dependency.slicing import has_filters
 
 
 @dataclass
@@ -86,17 +87,22 @@ def _fill(group: ChannelGroup, graph: ChannelGraph, modules: Mapping[str, nn.Mod
         module = modules.get(name)
         if isinstance(module, nn.GroupNorm | nn.LayerNorm):
             return f'{name} normalises them together'
-        if not isinstance(module, _ConvNd | nn.Linear):
+        if module is None or not has_filters(module):
             continue
+        if getattr(module, 'deform_groups', 1) > 1:
+            return f'{name} moves them in groups'
         if side == 'out':
-            if isinstance(module, _ConvNd) and 1 < module.groups < module.out_channels:
+            if 1 < getattr(module, 'groups', 1) < module.out_channels:
                 return f'the grouped convolution {name} makes or reads them'
             group.members.append(name)
         elif not (isinstance(module, _ConvNd) and module.groups > 1):
             group.readers.append(
                 Reader(name, torch.tensor(list(channels)), torch.tensor(list(channels.values())))
             )
-    return None if group.readers else 'nothing reads them'
+    if not group.readers:
+        return 'nothing reads them'
+    read = torch.cat([reader.channels for reader in group.readers]).unique()
+    return None if len(read) == group.num_channels else 'some of them can only go together'
 
 
 @contextmanager

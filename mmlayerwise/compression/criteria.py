@@ -4,9 +4,10 @@ from zlib import crc32
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from mmlayerwise.compression.channel_groups import ChannelGroup
+from mmlayerwise.compression.dependency.slicing import has_filters, is_locally_connected
 from mmlayerwise.compression.errors import CompressionError
 from mmlayerwise.compression.reading import LayerSamples
 from mmlayerwise.separation.selection import rank_features
@@ -60,6 +61,8 @@ def _magnitude(module: nn.Module) -> Tensor:
     weight = module.weight.detach().double().abs().cpu()
     if isinstance(module, _ConvTransposeNd) and module.groups == 1:
         weight = weight.transpose(0, 1)
-    if isinstance(module, _ConvNd | nn.Linear):
+    if is_locally_connected(module):
+        weight = weight.transpose(0, 1)
+    if has_filters(module):
         return weight.flatten(1).sum(1)
     raise CompressionError(f'{type(module).__name__} has no filters to weigh')

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmlayerwise.compression.dependency.skeleton import skeleton_of
+from mmlayerwise.compression.dependency.slicing import is_locally_connected
 from mmlayerwise.compression.outputs import Example, every_output, example_images
 from mmlayerwise.compression.plan import Cost
 
@@ -52,9 +53,10 @@ def count_multiply_adds(model: nn.Module, run: Callable[[], Any]) -> int:
 
     def count(module: nn.Module, inputs: tuple, output: Tensor) -> None:
         nonlocal total
-        # Each of these values meets all weights of one channel once.
+        # Each of these values meets all weights of one channel (at its place) once.
         values = inputs[0] if getattr(module, 'transposed', False) else output
-        total += values.numel() * module.weight[0].numel()
+        weight = module.weight[0, 0] if is_locally_connected(module) else module.weight[0]
+        total += values.numel() * weight.numel()
 
     handles = [
         module.register_forward_hook(count) for module in model.modules() if _multiplies(module)

@@ -71,8 +71,8 @@ def decide(graph: ChannelGraph, modules: Mapping[str, nn.Module], wanted: Mappin
             remaining[name] -= channels
             if not remaining[name]:
                 skipped[name] = (
-                    'all of them have to stay: a coupled layer keeps them, or the groups of a '
-                    'normalisation or convolution would become unequal'
+                    'all of them have to stay: a coupled layer keeps them, others that stay belong '
+                    'to them, or the groups of a normalisation or convolution would become unequal'
                 )
     groups = []
     for names in _components(removals):

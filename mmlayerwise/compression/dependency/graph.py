@@ -5,19 +5,26 @@ numbering, and carried out once. So their order does not matter, and coupled dec
 reconciled before anything changes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
+from torch.overrides import TorchFunctionMode
 from torch_pruning import ops
 from torch_pruning._helpers import _HybridIndex
 from torch_pruning.dependency import DependencyGraph, Node
 
-from mmlayerwise.compression.dependency.layout import flattens_reordered, map_flattened
+from mmlayerwise.compression.dependency.layout import (
+    flattens_reordered,
+    joins_unknown,
+    map_concatenation,
+    shape_of,
+)
+from mmlayerwise.compression.dependency.rearranging import map_reorg, rearranges_channels
 from mmlayerwise.compression.dependency.skeleton import skeleton_of, stand_ins
-from mmlayerwise.compression.dependency.slicing import channel_dim, channels_of
+from mmlayerwise.compression.dependency.slicing import channel_dim, channels_of, has_filters
 from mmlayerwise.compression.outputs import Example, cannot_run, every_output, example_images
 
 # Name of a module (or of a bare parameter) and its side, 'in' or 'out'.
@@ -66,8 +73,8 @@ class ChannelGraph:
         except Exception as error:  # the model's own code: anything may come
             raise cannot_run(model, self.images, error) from error
         for node in self._graph.module2node.values():
-            if node.type == ops.OPTYPE.CONCAT:
-                map_flattened(node)
+            map_concatenation(node)
+            map_reorg(node)
         self._names = {module: name for name, module in skeleton.named_modules()}
         self._nodes = {
             self._names[module]: node
@@ -84,11 +91,14 @@ class ChannelGraph:
         return name in self._nodes
 
     def layers(self) -> list[str]:
-        """Names of the convolutions and linear layers that ran, in the order of the model."""
+        """Names of the convolutions and linear layers that ran, in the order of the model.
+
+        Deformable and locally connected ones too.
+        """
         return [
             name
             for name, module in self._modules.items()
-            if name in self._nodes and isinstance(module, _ConvNd | nn.Linear)
+            if name in self._nodes and has_filters(module)
         ]
 
     def removal(self, name: str, channels: Iterable[int]) -> Removal:
@@ -137,6 +147,12 @@ class ChannelGraph:
             return [], 'they are outputs of the model'
         if flattens_reordered(node):
             return [], 'they are flattened in an order that cannot be followed'
+        if rearranges_channels(node):
+            return [], 'they are rearranged in an order that cannot be followed'
+        if joins_unknown(node):
+            return [], 'they are joined with others in an order that cannot be followed'
+        if node.grad_fn is not None and not shape_of(node):
+            return [], None  # one number that weighs all channels
         place = self._place(node, side)
         if place is None or not indices:
             return indices, None
@@ -170,8 +186,21 @@ class ChannelGraph:
 def _trace(model: nn.Module, images: Tensor) -> list[Tensor]:
     # eval() of some backbones freezes their stages again.
     model.requires_grad_(True)
+    with _ThroughDetach():
+        outputs = every_output(model, images)
     # An operation of its own, so that the graph tells outputs from layers that are read on.
-    return [output * 1.0 for output in every_output(model, images) if output.requires_grad]
+    return [output * 1.0 for output in outputs if output.requires_grad]
+
+
+class _ThroughDetach(TorchFunctionMode):
+    """What reads a map reads its channels, even if it does not train what made them."""
+
+    def __torch_function__(
+        self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        if function in (Tensor.detach, torch.detach):
+            return args[0].clone()
+        return function(*args, **(kwargs or {}))
 
 
 def merged(removals: Iterable[Mapping[Place, Iterable[int]]]) -> dict[Place, set[int]]:

@@ -13,28 +13,40 @@ from torch_pruning.dependency.index_mapping import _ConcatIndexMapping, _Flatten
 _REORDERINGS = ('PermuteBackward', 'TransposeBackward')
 
 
-def map_flattened(node: Node) -> None:
-    """Say which channels of a concatenation come from where, if it is flattened behind.
+def map_concatenation(node: Node) -> None:
+    """Say which channels of a concatenation come from where, if torch-pruning could not tell.
 
-    torch-pruning does so itself, unless what reads the concatenation has another number of inputs
-    than it has channels, as a linear layer has that reads whole maps. What is concatenated along
-    another dimension than the channels', as tokens are, stays as torch-pruning sees it.
+    It cannot where what reads the concatenation has another number of inputs than that has
+    channels, as a linear layer has that reads whole maps, or where an operation in front changes
+    their number. What is concatenated along another dimension than the channels', as tokens are,
+    stays as torch-pruning sees it.
 
     Args:
-        node: A concatenation in torch-pruning's graph, changed in place.
+        node: A node of torch-pruning's graph, changed in place if it is a concatenation.
     """
-    sizes = node.module.concat_sizes
-    if getattr(node.module, 'offsets', None) is not None or not sizes or None in sizes:
+    if not _is_unmapped(node):
         return
-    if not _joins_channels(node, sum(sizes)):
+    sizes = _sizes_joined(node)
+    if sizes is None:
         return
-    offset = 0
+    offset, addressed = 0, []
     for one, size in zip(node.inputs, sizes, strict=True):
         bounds, offset = [offset, offset + size], offset + size
         for source, target, reverse in ((node, one, True), (one, node, False)):
-            for dependency in source.dependencies:
-                if dependency.target is target:
-                    dependency.index_mapping[1] = _ConcatIndexMapping(bounds, reverse)
+            # A map that is joined twice has two dependencies, in the order of the places.
+            dependency = next(
+                dependency
+                for dependency in source.dependencies
+                if dependency.target is target
+                and not any(dependency is another for another in addressed)
+            )
+            dependency.index_mapping[1] = _ConcatIndexMapping(bounds, reverse)
+            addressed.append(dependency)
+
+
+def joins_unknown(node: Node) -> bool:
+    """Whether a node concatenates channels, of which nobody knows where they come from."""
+    return _is_unmapped(node) and _joins_channels(node)
 
 
 def flattens_reordered(node: Node) -> bool:
@@ -48,21 +60,47 @@ def flattens_reordered(node: Node) -> bool:
         for dependency in node.dependencies
         for mapping in dependency.index_mapping
     )
-    return node.type == ops.OPTYPE.RESHAPE and mapped and _are_reordered(node)
+    return node.type == ops.OPTYPE.RESHAPE and mapped and are_reordered(node)
 
 
-def _joins_channels(node: Node, width: int) -> bool:
-    """Whether a concatenation gives that many channels, in the dimension along which it goes."""
-    shape = _shape(node)
+def _is_unmapped(node: Node) -> bool:
+    """Whether a node is a concatenation whose dependencies take no account of it."""
     return (
-        getattr(node.grad_fn, '_saved_dim', None) == 1
-        and len(shape) > 1
-        and shape[1] == width
-        and not _are_reordered(node)
+        node.type == ops.OPTYPE.CONCAT
+        and getattr(node.module, 'offsets', None) is None
+        and not any(
+            isinstance(mapping, _ConcatIndexMapping)
+            for dependency in node.dependencies
+            if dependency.target in node.inputs  # what reads it may be a concatenation, too
+            for mapping in dependency.index_mapping
+        )
     )
 
 
-def _are_reordered(node: Node) -> bool:
+def _sizes_joined(node: Node) -> list[int] | None:
+    """How many channels each input of a concatenation gives; None if that cannot be told."""
+    if not _joins_channels(node):
+        return None
+    width = shape_of(node)[1]
+    shapes = [shape_of(one) for one in node.inputs]
+    traced = [shape[1] if len(shape) > 1 else 0 for shape in shapes]
+    # What torch-pruning inferred knows the parts of a split map, which has one shape.
+    for sizes in (node.module.concat_sizes, traced):
+        if sizes and None not in sizes and sum(sizes) == width:
+            return sizes
+    return None
+
+
+def _joins_channels(node: Node) -> bool:
+    """Whether a concatenation goes along the dimension of the channels."""
+    return (
+        getattr(node.grad_fn, '_saved_dim', None) == 1
+        and len(shape_of(node)) > 1
+        and not are_reordered(node)
+    )
+
+
+def are_reordered(node: Node) -> bool:
     """Whether the channels that reach a node are not the second dimension, as far as can be seen.
 
     Looks back to the layers that made them: convolutions put them there, linear layers last.
@@ -74,7 +112,7 @@ def _are_reordered(node: Node) -> bool:
             continue
         seen.add(one)
         if isinstance(one.module, nn.Linear):
-            if len(_shape(one)) > 2:
+            if len(shape_of(one)) > 2:
                 return True
             continue
         if one.grad_fn is not None and one.grad_fn.name().startswith(_REORDERINGS):
@@ -83,6 +121,6 @@ def _are_reordered(node: Node) -> bool:
     return False
 
 
-def _shape(node: Node) -> Size:
+def shape_of(node: Node) -> Size:
     """Of what a node gives."""
     return node.grad_fn._input_metadata[0].shape

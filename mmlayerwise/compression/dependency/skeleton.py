@@ -7,7 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmlayerwise.compression.dependency.slicing import is_deformable, is_l2_norm
+from mmlayerwise.compression.dependency.rearranging import TracedReorg, is_reorg
+from mmlayerwise.compression.dependency.slicing import (
+    is_deformable,
+    is_l2_norm,
+    is_locally_connected,
+)
 
 
 def skeleton_of(model: nn.Module) -> nn.Module:
@@ -40,8 +45,9 @@ def stand_ins(skeleton: nn.Module) -> nn.Module:
         skeleton: A copy of a network, changed in place.
 
     Returns:
-        The copy: a deformable convolution is a plain one, whose offsets are no path of their own;
-        normalisation by the length of the feature vector is a batch normalisation; regions are
+        The copy: a deformable convolution is a plain one, whose offsets are no path of their own,
+        and so is one that shares no weights between places; normalisation by the length of the
+        feature vector is a batch normalisation; darknet's reorg layer is one operation; regions are
         pooled without interpolation.
     """
     for name, module in list(skeleton.named_modules()):
@@ -56,8 +62,17 @@ def stand_ins(skeleton: nn.Module) -> nn.Module:
                 module.groups,
                 bias=getattr(module, 'bias', None) is not None,
             )
+        elif is_locally_connected(module):
+            plain = nn.Conv2d(
+                module.in_channels,
+                module.out_channels,
+                module.kernel_size,
+                padding=module.kernel_size // 2,
+            )
         elif is_l2_norm(module):
             plain = nn.BatchNorm2d(module.n_dims)
+        elif is_reorg(module):
+            plain = TracedReorg(module)
         elif is_roi_extractor(module) and not any(True for _ in module.parameters()):
             plain = _PooledRegions(module)
         else:

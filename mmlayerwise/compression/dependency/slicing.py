@@ -71,8 +71,15 @@ def is_depthwise(module: nn.Module) -> bool:
 
 def is_one_to_one(module: nn.Module) -> bool:
     """Whether input and output are the same channels: a normalisation or depthwise convolution."""
-    weighs = isinstance(module, _ConvNd | nn.Linear) or is_deformable(module)
-    return is_depthwise(module) or not weighs
+    return is_depthwise(module) or not has_filters(module)
+
+
+def has_filters(module: nn.Module) -> bool:
+    """Whether every output channel of a module has weights for input channels.
+
+    Convolutions of any kind and linear layers.
+    """
+    return isinstance(module, _ConvNd | nn.Linear) or _has_channels(module)
 
 
 def groups_of(module: nn.Module, side: str) -> int:
@@ -105,7 +112,7 @@ def channels_of(module: nn.Module, side: str) -> int | None:
         return module.normalized_shape[-1] if len(module.normalized_shape) == 1 else None
     if isinstance(module, nn.PReLU):
         return module.num_parameters
-    if is_deformable(module):
+    if _has_channels(module):
         return module.in_channels if side == 'in' else module.out_channels
     if is_l2_norm(module):
         return module.n_dims
@@ -280,6 +287,24 @@ def _slice_deformable(module: nn.Module, cut: Cut) -> dict[str, TensorSlice]:
     return slices
 
 
+def _slice_locally_connected(module: nn.Module, cut: Cut) -> dict[str, TensorSlice]:
+    """A convolution with weights of its own at every place: (place, output, input and kernel)."""
+    inputs = None
+    if cut.inputs is not None:
+        area = module.kernel_size**2
+        inputs = [channel * area + one for channel in cut.inputs for one in range(area)]
+    _set_widths(module, cut)
+    return {
+        'weight': TensorSlice(_dims(d1=cut.outputs, d2=inputs)),
+        'bias': TensorSlice(_dims(d0=cut.outputs)),
+    }
+
+
+def is_locally_connected(module: nn.Module) -> bool:
+    """Whether a module is :class:`~mmlayerwise.models.layers.LocallyConnected2d`."""
+    return type(module).__name__ == 'LocallyConnected2d' and hasattr(module, 'map_size')
+
+
 def is_deformable(module: nn.Module) -> bool:
     """Whether a module is a deformable convolution of mmcv, which is optional."""
     return hasattr(module, 'deform_groups') and hasattr(module, 'out_channels')
@@ -288,6 +313,11 @@ def is_deformable(module: nn.Module) -> bool:
 def is_l2_norm(module: nn.Module) -> bool:
     """Whether a module is mmdet's scaled normalisation by the length of the feature vector."""
     return type(module).__name__ == 'L2Norm' and hasattr(module, 'n_dims')
+
+
+def _has_channels(module: nn.Module) -> bool:
+    """Whether a module that is no convolution of PyTorch calls its channels as those do."""
+    return is_deformable(module) or is_locally_connected(module)
 
 
 # Kind of module and its attributes for the number of input and output channels.
@@ -305,5 +335,6 @@ _SLICERS: tuple[tuple[Callable[[nn.Module], bool], Callable], ...] = (
     (lambda module: isinstance(module, nn.LayerNorm), _slice_layer_norm),
     (lambda module: isinstance(module, nn.PReLU), _slice_prelu),
     (is_deformable, _slice_deformable),
+    (is_locally_connected, _slice_locally_connected),
     (is_l2_norm, _slice_l2_norm),
 )

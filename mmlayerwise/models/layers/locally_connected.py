@@ -25,6 +25,8 @@ class LocallyConnected2d(nn.Module):
         kernel_size: int = 3,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
+        self.out_channels = out_channels
         self.map_size = tuple(map_size)
         self.kernel_size = kernel_size
         fan_in = in_channels * kernel_size**2
@@ -56,5 +58,4 @@ class LocallyConnected2d(nn.Module):
 
     def extra_repr(self) -> str:
         """Describe the layer's shape."""
-        _, channels, fan_in = self.weight.shape
-        return f'{fan_in // self.kernel_size**2}, {channels}, map_size={self.map_size}'
+        return f'{self.in_channels}, {self.out_channels}, map_size={self.map_size}'

@@ -137,7 +137,7 @@ def test_what_cannot_be_followed_is_named_and_the_rest_is_pruned():
     _, report, difference = prune(Folded(), first=[0, 1, 2, 3], free=[1, 2])
     assert difference < 1e-12
     assert list(report.skipped) == ['first']
-    assert 'how last reads them cannot be followed' in report.skipped['first']
+    assert 'rearranged in an order that cannot be followed' in report.skipped['first']
     assert 'not pruned: first' in report.summary()
     assert report.groups[0].asked == ['free']
 
