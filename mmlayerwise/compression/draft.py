@@ -39,6 +39,7 @@ class Draft:
         self.removed: dict[str, list[int]] = {}
         self._widths: dict[str, int] = {}
         self._original = measure_cost(model, example)
+        self._known: dict[str, Savings] = {}
 
     def set_groups(self, groups: Sequence[ChannelGroup]) -> None:
         """Say how many channels there are."""
@@ -89,8 +90,12 @@ class Draft:
         """Cost before and after, as planned so far."""
         if self.plan.empty:
             return Savings(self._original, self._original)
-        small = copy.deepcopy(self.model)
-        return Savings(self._original, apply_plan(small, self.plan, self.example).after)
+        key = repr(self.plan.instructions())
+        if key not in self._known:
+            small = copy.deepcopy(self.model)
+            report = apply_plan(small, self.plan, self.example)
+            self._known[key] = Savings(self._original, report.after)
+        return self._known[key]
 
     @property
     def met(self) -> bool:
