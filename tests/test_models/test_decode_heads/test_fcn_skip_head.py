@@ -5,6 +5,7 @@ from torch import nn
 
 pytest.importorskip('mmseg')
 
+from mmengine.runner import load_checkpoint
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
@@ -111,28 +112,48 @@ def test_equals_interpolation_of_the_sum_of_scores():
     torch.testing.assert_close(actual[inner], expected[inner])
 
 
-def test_finer_network_starts_with_the_predictions_of_the_coarser(tmp_path):
+@pytest.mark.parametrize('scales', [1, 2], ids=['16s from 32s', '8s from 16s'])
+def test_finer_network_starts_with_the_predictions_of_the_coarser(scales, tmp_path):
     torch.manual_seed(0)
-    coarse, fine = build(2, TINY), build(3, TINY)
-    for head in (coarse, fine):
-        head.init_weights()
-    nn.init.normal_(coarse.conv_seg.weight)
-    outcome = fine.load_state_dict(coarse.state_dict(), strict=False)
-    assert not outcome.unexpected_keys
-    assert set(outcome.missing_keys) == {
-        'skip_scores.1.weight', 'skip_scores.1.bias', 'skip_upsamples.1.weight',
-    }  # fmt: skip
-    assert torch.equal(fine.conv_seg.weight, coarse.conv_seg.weight)
-    assert not fine.skip_scores[1].weight.any()
-    maps = [torch.randn(1, c, s, s) for c, s in zip(TINY, (4, 8, 16), strict=True)]
-    fine_scores = fine((maps[2], maps[1], maps[0]))[..., :128, :128]
-    coarse_scores = coarse((maps[1], maps[0]))[..., :128, :128]
-    # Twice doubled and eightfold is nearly sixteenfold interpolation.
-    inner = (..., slice(32, -32), slice(32, -32))
-    correlation = torch.corrcoef(
-        torch.stack([fine_scores[inner].flatten(), coarse_scores[inner].flatten()])
-    )[0, 1]
-    assert correlation > 0.99
+
+    def network(scales: int) -> nn.ModuleDict:
+        trunk = SegmentationVGG(
+            out_indices=(2, 3, 5)[-scales:], widen_factor=1 / 16, fc_channels=(8, 8), **ALIGNED
+        )
+        modules = nn.ModuleDict(
+            dict(backbone=trunk, decode_head=build(scales, TINY, num_classes=3))
+        )
+        for module in modules.values():
+            module.init_weights()
+        return modules.eval()
+
+    coarse, fine = network(scales), network(scales + 1)
+    for layer in (coarse.decode_head.conv_seg, *coarse.decode_head.skip_scores):
+        nn.init.normal_(layer.weight)
+    # As `load_from` of a config does.
+    torch.save(dict(state_dict=coarse.state_dict()), tmp_path / 'coarse.pth')
+    load_checkpoint(fine, str(tmp_path / 'coarse.pth'))
+
+    loaded = fine.state_dict()
+    for name, value in coarse.state_dict().items():
+        assert torch.equal(loaded[name], value), name
+    score, upsample = f'skip_scores.{scales - 1}', f'skip_upsamples.{scales - 1}'
+    assert set(loaded) - set(coarse.state_dict()) == {
+        f'decode_head.{name}' for name in (f'{score}.weight', f'{score}.bias', f'{upsample}.weight')
+    }
+    assert not loaded[f'decode_head.{score}.weight'].any()
+
+    sums = []  # Of scores, before the last enlarging.
+    coarse.decode_head.upsample.register_forward_pre_hook(lambda _, inputs: sums.append(inputs[0]))
+    image = torch.randn(1, 3, 256, 256)
+    with torch.no_grad():
+        coarse.decode_head(coarse.backbone(image))
+        scores = fine.decode_head(fine.backbone(image))[..., :256, :256]
+    expected = F.interpolate(sums[0], scale_factor=2, mode='bilinear')
+    expected = F.interpolate(expected, size=(256, 256), mode='bilinear')
+    inner = (..., slice(64, -64), slice(64, -64))
+    assert expected[inner].std() > 1e-3
+    torch.testing.assert_close(scores[inner], expected[inner])
 
 
 def test_loss_looks_at_the_image_alone():
