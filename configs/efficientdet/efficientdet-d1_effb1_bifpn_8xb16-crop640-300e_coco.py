@@ -1,4 +1,4 @@
-# EfficientDet-D1.
+# EfficientDet-D1: D0 with a larger backbone, more channels and larger images.
 _base_ = './efficientdet-d0_effb0_bifpn_8xb16-crop512-300e_coco.py'
 
 image_size = (640, 640)
@@ -6,12 +6,8 @@ checkpoint = 'efficientnet-b1_3rdparty_8xb32-aa_in1k_20220119-619d8ae3.pth'
 model = dict(
     data_preprocessor=dict(pad_size_divisor=640),
     backbone=dict(arch='b1', init_cfg=dict(checkpoint=_base_.weights + checkpoint)),
-    neck=dict(
-        in_channels=[40, 112, 320],
-        out_channels=88,
-        num_cells=4,
-    ),
-    bbox_head=dict(in_channels=88, stacked_convs=3),
+    neck=dict(out_channels=88, num_cells=4),
+    bbox_head=dict(in_channels=88),
 )
 
 train_pipeline = _base_.train_pipeline

@@ -1,17 +1,13 @@
-# EfficientDet-D2.
-_base_ = './efficientdet-d0_effb0_bifpn_8xb16-crop512-300e_coco.py'
+# EfficientDet-D2: D1 with a larger backbone, more channels and larger images.
+_base_ = './efficientdet-d1_effb1_bifpn_8xb16-crop640-300e_coco.py'
 
 image_size = (768, 768)
 checkpoint = 'efficientnet-b2_3rdparty_8xb32-aa_in1k_20220119-dd61e80b.pth'
 model = dict(
     data_preprocessor=dict(pad_size_divisor=768),
     backbone=dict(arch='b2', init_cfg=dict(checkpoint=_base_.weights + checkpoint)),
-    neck=dict(
-        in_channels=[48, 120, 352],
-        out_channels=112,
-        num_cells=5,
-    ),
-    bbox_head=dict(in_channels=112, stacked_convs=3),
+    neck=dict(in_channels=[48, 120, 352], out_channels=112, num_cells=5),
+    bbox_head=dict(in_channels=112),
 )
 
 train_pipeline = _base_.train_pipeline

@@ -1,16 +1,12 @@
-# EfficientDet-D3.
-_base_ = './efficientdet-d0_effb0_bifpn_8xb16-crop512-300e_coco.py'
+# EfficientDet-D3: D2 with a larger backbone, more channels and larger images.
+_base_ = './efficientdet-d2_effb2_bifpn_8xb16-crop768-300e_coco.py'
 
 image_size = (896, 896)
 checkpoint = 'efficientnet-b3_3rdparty_8xb32-aa_in1k_20220119-5b4887a0.pth'
 model = dict(
     data_preprocessor=dict(pad_size_divisor=896),
     backbone=dict(arch='b3', init_cfg=dict(checkpoint=_base_.weights + checkpoint)),
-    neck=dict(
-        in_channels=[48, 136, 384],
-        out_channels=160,
-        num_cells=6,
-    ),
+    neck=dict(in_channels=[48, 136, 384], out_channels=160, num_cells=6),
     bbox_head=dict(in_channels=160, stacked_convs=4),
 )
 

@@ -1,17 +1,13 @@
-# EfficientDet-D4.
-_base_ = './efficientdet-d0_effb0_bifpn_8xb16-crop512-300e_coco.py'
+# EfficientDet-D4: D3 with a larger backbone, more channels and larger images.
+_base_ = './efficientdet-d3_effb3_bifpn_8xb16-crop896-300e_coco.py'
 
 image_size = (1024, 1024)
 checkpoint = 'efficientnet-b4_3rdparty_8xb32-aa_in1k_20220119-45b8bd2b.pth'
 model = dict(
     data_preprocessor=dict(pad_size_divisor=1024),
     backbone=dict(arch='b4', init_cfg=dict(checkpoint=_base_.weights + checkpoint)),
-    neck=dict(
-        in_channels=[56, 160, 448],
-        out_channels=224,
-        num_cells=7,
-    ),
-    bbox_head=dict(in_channels=224, stacked_convs=4),
+    neck=dict(in_channels=[56, 160, 448], out_channels=224, num_cells=7),
+    bbox_head=dict(in_channels=224),
 )
 
 train_pipeline = _base_.train_pipeline

@@ -1,25 +1,10 @@
-# EfficientDet-D6.
-_base_ = './efficientdet-d0_effb0_bifpn_8xb16-crop512-300e_coco.py'
+# EfficientDet-D6: D5 with a larger backbone and more channels, on images of the same size.
+_base_ = './efficientdet-d5_effb5_bifpn_8xb16-crop1280-300e_coco.py'
 
-image_size = (1280, 1280)
 checkpoint = 'efficientnet-b6_3rdparty_8xb32-aa_in1k_20220119-45b03310.pth'
 model = dict(
-    data_preprocessor=dict(pad_size_divisor=1280),
     backbone=dict(arch='b6', init_cfg=dict(checkpoint=_base_.weights + checkpoint)),
-    neck=dict(
-        in_channels=[72, 200, 576],
-        out_channels=384,
-        num_cells=8,
-        weighted=False,  # plain sums, for stability
-    ),
+    # Plain sums, for stability.
+    neck=dict(in_channels=[72, 200, 576], out_channels=384, num_cells=8, weighted=False),
     bbox_head=dict(in_channels=384, stacked_convs=5),
 )
-
-train_pipeline = _base_.train_pipeline
-train_pipeline[2].scale = image_size
-train_pipeline[3].crop_size = image_size
-test_pipeline = _base_.test_pipeline
-test_pipeline[1].scale = image_size
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = val_dataloader
