@@ -9,6 +9,7 @@ The folder holds config.py, which inherits yours, weights.pth, plan.json and rep
 """
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,9 @@ from mmlayerwise.engine.compression import CompressionOptions, compress
 from mmlayerwise.engine.launch import add_common_arguments, load_config
 from mmlayerwise.separation.significance import SignificanceTest
 from mmlayerwise.utils.errors import UserError, report_errors
+
+# What a shell reports of a program that was stopped by Ctrl-C.
+INTERRUPTED = 130
 
 EXAMPLES = """\
 examples:
@@ -223,8 +227,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             overwrite=args.overwrite,
         )
         cfg = load_config(args)
-        with progress_bars() as progress:
-            compress(cfg, args.config, args.checkpoint, args.out, settings, options, progress)
+        try:
+            with progress_bars() as progress:
+                compress(cfg, args.config, args.checkpoint, args.out, settings, options, progress)
+        except KeyboardInterrupt:
+            print(f'interrupted: nothing was written to {args.out}', file=sys.stderr)
+            sys.exit(INTERRUPTED)
 
 
 if __name__ == '__main__':

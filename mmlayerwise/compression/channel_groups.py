@@ -62,9 +62,10 @@ def find_groups(
         The groups, in execution order of their roots, and root -> why it can't be thinned.
     """
     found: list[ChannelGroup] = []
-    refused: dict[str, str] = {}
-    seen: set[str] = set()
     modules = dict(model.named_modules())
+    unreached = [name for name in graph.untraced if has_filters(modules[name])]
+    refused = dict.fromkeys(unreached, 'no gradient reached it when the model was traced')
+    seen: set[str] = set()
     for name in sorted(graph.layers(), key=lambda one: order.get(one, len(order))):
         if name in seen:
             continue

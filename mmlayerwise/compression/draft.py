@@ -122,8 +122,12 @@ class Draft:
         remove(high)
         return high
 
-    def unmet(self) -> CompressionError:
-        """The error for a budget that cannot be met, with the best plan."""
+    def unmet(self, refused: Mapping[str, str]) -> CompressionError:
+        """The error for a budget that cannot be met, with the best plan.
+
+        Args:
+            refused: Layer -> why its channels could not be considered.
+        """
         settings, savings = self.settings, self.savings()
         kept = savings.kept(settings.budget_of)
         lines = [f'  cut after {self.plan.cut}'] if self.plan.cut else []
@@ -131,16 +135,18 @@ class Draft:
             f'  {name}: {len(channels)} of {self._widths[name]} channels stay'
             for name, channels in self.plan.channels.items()
         ]
+        lines = lines or ['  nothing goes']
         shown = lines[:20] + ([f'  and {len(lines) - 20} more'] if len(lines) > 20 else [])
-        why = (
-            f'the index may fall by {settings.drop_limit:g} at most'
-            if settings.criterion == 'si'
-            else 'every layer keeps a channel'
-        )
+        if settings.criterion == 'si':
+            why = f'the index may fall by {settings.drop_limit:g} at most'
+            mend = ', or let the index fall further (drop_limit, --drop-limit)'
+        else:
+            why, mend = 'every layer keeps a channel', ''
+        least = kept + 0.001
+        advice = f'Give a budget of {least:.3f} or more{mend}' if least < 1 else 'Give no budget'
+        for name, reason in list(refused.items())[:1]:
+            shown.append(f'Not considered: {len(refused)} layers, such as {name}: {reason}')
         return CompressionError(
             f'The budget cannot be met: {settings.budget:.1%} of the {settings.budget_of} may '
-            f'stay, the best plan keeps {kept:.1%} ({why}). It is:\n'
-            + '\n'.join(shown or ['  nothing goes'])
-            + f'\nGive a budget of {kept + 0.001:.3f} or more, or let the index fall further '
-            '(drop_limit, --drop-limit)'
+            f'stay, the best plan keeps {kept:.1%} ({why}). It is:\n' + '\n'.join([*shown, advice])
         )

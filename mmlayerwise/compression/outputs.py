@@ -115,7 +115,8 @@ def cannot_run(model: nn.Module, images: Tensor, reason: Exception | None) -> Co
         f'{type(model).__name__} cannot be traced with images of shape {tuple(images.shape)} '
         f'({type(reason).__name__}: {text}). Give images that it takes: an example of the right '
         'size (input_size of mmlayerwise.CompressedModel), with the number of channels in front if '
-        'that is neither 3 nor 1'
+        'that is neither 3 nor 1. If they are not what is wrong: torch-pruning follows the '
+        'gradients through the model in evaluation mode, which its forward has to allow'
     )
 
 

@@ -106,7 +106,7 @@ class _Planning:
         if not self.draft.met:
             self._remove_channels(end)
         if self.settings.budget is not None and not self.draft.met:
-            raise self.draft.unmet()
+            raise self.draft.unmet(self.refused)
         self.draft.plan.savings = self.draft.savings()
         return Planned(self.draft.plan, blocks, self.refused)
 

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from glob import escape
 from os.path import relpath
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for stale in folder.parent.glob(f'.{folder.name}-compression-*'):
+    for stale in folder.parent.glob(f'.{escape(folder.name)}-compression-*'):
         shutil.rmtree(stale, ignore_errors=True)  # of a process that was killed
     temporary = Path(tempfile.mkdtemp(prefix=f'.{folder.name}-compression-', dir=folder.parent))
     try:
@@ -66,7 +67,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             old = temporary.with_name(f'{temporary.name}-old')
             folder.rename(old)
-            temporary.rename(folder)
+            try:
+                temporary.rename(folder)
+            except BaseException:
+                old.rename(folder)
+                raise
             shutil.rmtree(old)
         else:
             temporary.rename(folder)

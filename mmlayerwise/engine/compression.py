@@ -236,8 +236,12 @@ def _runner(cfg: Config, checkpoint: str, purpose: str) -> Runner:
     splits = ('train', 'test') if cfg.get('test_dataloader') else ('train',)
     runner = build_runner(cfg, splits=splits)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    runner.load_or_resume()  # SeparationPruningHook may make the model smaller
-    check_fits(checkpoint, model)
+    pruned = bool(_earlier_plans(checkpoint))
+    if not pruned:  # before the loader tells the same at length
+        check_fits(checkpoint, model)
+    runner.load_or_resume()
+    if pruned:  # SeparationPruningHook has made the model as small as the checkpoint
+        check_fits(checkpoint, model)
     return runner
 
 

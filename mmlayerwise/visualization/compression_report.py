@@ -3,6 +3,7 @@
 import html
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -26,12 +27,21 @@ from mmlayerwise.visualization.report.page import check_plotly
 
 _STYLE = """
 main > section { overflow-x: auto; }
-.strip { display: block; width: 100%; min-width: 140px; height: 16px; background: #e9edf1; }
-td.wide { min-width: 150px; width: 24%; }
+thead th { white-space: normal; vertical-align: bottom; }
+.strip { display: block; width: 100%; min-width: 120px; height: 16px; background: #e9edf1; }
+td.wide { min-width: 120px; width: 18%; }
 th.text, td.name { text-align: left; }
-td.note { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 180px; }
+td.name, td.note { white-space: normal; overflow-wrap: normal; }
+td.note { text-align: left; min-width: 90px; }
 tr.total td { font-weight: 600; }
+@media (max-width: 760px) {
+  table { font-size: .8rem; }
+  th, td { padding-inline: 4px; }
+  td:first-child { white-space: normal; }
+}
 """
+# Where a name or path may go on in the next line: behind a dot or slash, not in a number.
+_BREAKS = re.compile(r'([./])(?=[^\W\d])')
 # Columns of words, which begin on the left as their cells do.
 _WORDS = ('layer', 'which', 'index of', 'note', 'why', 'block')
 
@@ -257,7 +267,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _cell(text: object, kind: str = '') -> str:
     mark = f' class="{kind}"' if kind else ''
-    return f'<td{mark}>{html.escape(str(text))}</td>'
+    shown = html.escape(str(text))
+    if kind:
+        shown = _BREAKS.sub(r'\1<wbr>', shown)
+    return f'<td{mark}>{shown}</td>'
 
 
 def _comparison(page: CompressionPage) -> str:

@@ -2,10 +2,12 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from mmlayerwise.compression.apply import apply_plan
 from mmlayerwise.compression.channel_groups import find_groups, masked
 from mmlayerwise.compression.dependency.graph import ChannelGraph
+from mmlayerwise.compression.errors import CompressionError
 from mmlayerwise.compression.plan import CompressionPlan, fingerprint
 from tests.test_compression.networks import MixedNet, coded_images
 
@@ -64,3 +66,33 @@ def test_masked_model_computes_what_the_smaller_one_does(model, images, groups, 
     with torch.no_grad():
         torch.testing.assert_close(small(images), expected, rtol=1e-4, atol=1e-5)
         assert not torch.allclose(model(images), expected)  # the masks are off again, and matter
+
+
+class Blind(nn.Module):
+    """Its backbone, or all of it, gives no gradients."""
+
+    def __init__(self, wholly: bool) -> None:
+        super().__init__()
+        self.wholly = wholly
+        self.backbone = nn.Conv2d(3, 4, 1)
+        self.neck = nn.Conv2d(4, 4, 1)
+        self.last = nn.Conv2d(4, 2, 1)
+
+    def forward(self, images):
+        with torch.no_grad():
+            features = self.backbone(images)
+            if self.wholly:
+                return self.last(self.neck(features))
+        return self.last(self.neck(features))
+
+
+def test_layers_that_no_gradient_reaches_are_refused():
+    model = Blind(wholly=False)
+    groups, refused = find_groups(model, ChannelGraph(model, (4, 4)), {})
+    assert [group.root for group in groups] == ['neck']
+    assert refused['backbone'] == 'no gradient reached it when the model was traced'
+
+
+def test_a_model_without_any_gradient_cannot_be_traced():
+    with pytest.raises(CompressionError, match=r'Blind cannot be traced: no gradient.*no_grad'):
+        ChannelGraph(Blind(wholly=True), (4, 4))

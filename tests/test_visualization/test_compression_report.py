@@ -92,3 +92,11 @@ def test_summary_tells_what_stays(page):
     )
     page.plan = CompressionPlan('f' * 64, savings=page.plan.savings)
     assert summary(page).startswith('Nothing went')
+
+
+def test_names_may_be_broken_behind_their_dots_and_numbers_may_not(page):
+    page.plan.steps[0].module = 'neck.lateral_convs.0.conv'
+    page.plan.steps[0].note = 'held-out accuracy 0.907'
+    text = render_compression_report(page)
+    assert '<td class="name">neck.<wbr>lateral_convs.0.<wbr>conv</td>' in text
+    assert '<td class="note">held-out accuracy 0.907</td>' in text

@@ -25,6 +25,7 @@ from mmlayerwise.compression.dependency.layout import (
 from mmlayerwise.compression.dependency.rearranging import map_reorg, rearranges_channels
 from mmlayerwise.compression.dependency.skeleton import skeleton_of, stand_ins
 from mmlayerwise.compression.dependency.slicing import channel_dim, channels_of, has_filters
+from mmlayerwise.compression.errors import CompressionError
 from mmlayerwise.compression.outputs import Example, cannot_run, every_output, example_images
 
 # Name of a module (or of a bare parameter) and its side, 'in' or 'out'.
@@ -53,7 +54,7 @@ class ChannelGraph:
 
     Attributes:
         images: What the network was traced with.
-        untraced: Modules with parameters that did not run, by name.
+        untraced: Modules with parameters that did not run, or without gradients, by name.
 
     Raises:
         CompressionError: If the network cannot be traced.
@@ -81,6 +82,12 @@ class ChannelGraph:
             for module, node in self._graph.module2node.items()
             if module in self._names
         }
+        if not self.layers():
+            raise CompressionError(
+                f'{type(model).__name__} cannot be traced: no gradient flows from its outputs to a '
+                'convolution or linear layer. Its forward must not switch gradients off '
+                '(torch.no_grad, detach, NumPy)'
+            )
         self.untraced = [
             name
             for name, module in skeleton.named_modules()
