@@ -100,7 +100,8 @@ class _Planning:
     def run(self) -> Planned:
         """Measure, decide, count."""
         blocks = self._measure_blocks()
-        _check_above_chance(blocks)
+        if self.settings.criterion == 'si':  # the others don't look at the index
+            _check_above_chance(blocks)
         self.draft = Draft(self.model, self.settings, self.example)
         end = self._cut(blocks)
         if not self.draft.met:
@@ -250,5 +251,5 @@ def _check_above_chance(blocks: list[BlockIndex]) -> None:
         f'There is nothing to cut: the index is at chance level in every block, at most '
         f'{best.index:.3f} (interval {low:.3f} - {high:.3f}) in {best.name}, where random '
         f'neighbours give {best.agreement.chance:.3f}. Train the model first, check that the '
-        'checkpoint belongs to it, or plan on more samples'
+        'checkpoint belongs to it, plan on more samples, or by magnitude, which needs no index'
     )

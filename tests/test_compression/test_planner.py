@@ -107,6 +107,14 @@ def test_index_at_chance_has_nothing_to_cut():
 
 
 @pytest.mark.parametrize('criterion', ['magnitude', 'random'])
+def test_other_criteria_need_no_index_above_chance(criterion):
+    model = CodedNet()
+    nn.init.zeros_(model.first[0].weight)
+    plan = _plan(model, criterion=criterion, budget=0.5).plan
+    assert plan.savings.kept('flops') <= 0.5
+
+
+@pytest.mark.parametrize('criterion', ['magnitude', 'random'])
 def test_other_criteria_thin_all_layers_alike(criterion):
     plan = _plan(CodedNet(), criterion=criterion, budget=0.5).plan
     assert plan.cut is None
