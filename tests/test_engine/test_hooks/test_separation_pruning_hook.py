@@ -1,15 +1,10 @@
-import os
-import socket
-
 import pytest
 import torch
-import torch.multiprocessing as mp
 from mmengine.config import Config
 
 from mmlayerwise.compression import CompressionError
 from mmlayerwise.engine.hooks import SeparationPruningHook
 from mmlayerwise.engine.launch import build_runner
-from mmlayerwise.utils.checkpoint_check import PRUNING_KEY
 from tests.test_engine.compression_runs import load, state_of, write_config
 
 
@@ -104,39 +99,3 @@ def test_checkpoint_without_the_hook_is_refused(run, tmp_path):
 def test_epochs_are_counted_from_one(epochs):
     with pytest.raises(CompressionError, match='counted from 1'):
         SeparationPruningHook(epochs=epochs)
-
-
-def _train_in_a_process(rank: int, port: int, path, work) -> None:
-    """Body of one of two processes."""
-    torch.set_num_threads(1)
-    os.environ.update(
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(port),
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE='2',
-    )
-    cfg = _config(path, work, epochs=2, max_samples=40)
-    cfg.launcher = 'pytorch'
-    cfg.model_wrapper_cfg = dict(type='CPUDistributedDataParallel', broadcast_buffers=False)
-    runner = build_runner(cfg)
-    runner.train()
-    names = {name: value.clone() for name, value in runner.model.module.named_parameters()}
-    torch.save(names, f'{work}/rank_{rank}.pth')
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason='about processes on the CPU')
-def test_two_processes_prune_alike_and_go_on_synchronised(tmp_path):
-    path = write_config(tmp_path)
-    with socket.socket() as listener:
-        listener.bind(('127.0.0.1', 0))
-        port = listener.getsockname()[1]
-    mp.spawn(_train_in_a_process, (port, path, tmp_path / 'work'), nprocs=2)
-    first, second = (torch.load(tmp_path / 'work' / f'rank_{rank}.pth') for rank in range(2))
-    pruned = torch.load(tmp_path / 'work' / 'epoch_1.pth', weights_only=False)
-    assert len(pruned[PRUNING_KEY]) == 1
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert torch.equal(value, second[name])
-        assert value.shape == pruned['state_dict'][name].shape
-    assert not torch.equal(first['head.fc.weight'], pruned['state_dict']['head.fc.weight'])
