@@ -32,15 +32,17 @@ class Reduction:
 
 # Hard negative mining would leave out the coarse levels, which match no digit.
 _ALL_NEGATIVES = 1000
-# In every EfficientDet the smallest backbone and thin branches. Each level has normalisations of
-# its own for the boxes and needs positive anchors.
+# In every EfficientDet the smallest backbone, narrower still, and thin branches. Each level has
+# normalisations of its own for the boxes and needs positive anchors.
 _EFFICIENTDETS = {
     f'efficientdet-{name}_coco': Reduction(
         channel_divisor=1,
         deltas={
             'data_preprocessor.pad_size_divisor': 32,
+            'backbone.type': 'mmlayerwise.ScaledEfficientNet',
             'backbone.arch': 'b0',
-            'neck.in_channels': [40, 112, 320],
+            'backbone.widen_factor': 0.25,
+            'neck.in_channels': [16, 32, 80],
             'neck.out_channels': 16,
             'neck.num_cells': 2,
             'bbox_head.in_channels': 16,
@@ -60,6 +62,33 @@ _EFFICIENTDETS = {
         'd7_effb6_bifpn_8xb16-crop1536-600e',
     )
 }
+
+# An eighth of Darknet-19's and Darknet-53's widths, and of what reads them.
+_NARROW_YOLOV2 = {
+    'backbone.widen_factor': 0.125,
+    'neck.in_channels': [64, 128],
+    'neck.out_channels': 128,
+    'neck.passthrough_channels': 8,
+    'bbox_head.in_channels': 8 * 4 + 128,
+    'bbox_head.feat_channels': 128,
+}
+_NARROW_DARKNET53 = {'backbone.type': 'mmlayerwise.ScaledDarknet', 'backbone.widen_factor': 0.125}
+_NARROW_YOLOV3_SPP = {
+    **_NARROW_DARKNET53,
+    'neck.in_channels': [128, 64, 32],
+    'neck.out_channels': [64, 32, 16],
+    'bbox_head.in_channels': [64, 32, 16],
+    'bbox_head.out_channels': [128, 64, 32],
+}
+_NARROW_DECOUPLED = {
+    **_NARROW_DARKNET53,
+    'neck.0.in_channels': [128, 64, 32],
+    'neck.0.out_channels': [64, 32, 16],
+    'neck.1.in_channels': [64, 32, 16],
+    'neck.1.out_channels': 32,
+    'bbox_head.feat_channels': 32,
+}
+_NARROW_YOLOX = {**_NARROW_DECOUPLED, 'bbox_head.in_channels': 32}
 
 # Blocks of 24, 28, 30 and 23 channels.
 _SMALL_DENSENET = {
@@ -100,6 +129,29 @@ REDUCTIONS: dict[str, Reduction] = {
             'backbone.stage_channels': [32, 32, 48],
             'backbone.stage_blocks': [1, 1, 1],
             'backbone.feat_channel': 32,
+        },
+        boxes_leave_the_image=True,
+    ),
+    'centernet_dla34-dcnv2_8xb16-crop512-140e_coco': Reduction(
+        image_size=64,
+        channel_divisor=1,
+        deltas={
+            'backbone.channels': [8, 8, 8, 16, 32, 64],
+            'neck.in_channels': [8, 16, 32, 64],
+            'bbox_head.in_channels': 8,
+            'bbox_head.feat_channels': 16,
+        },
+        boxes_leave_the_image=True,
+    ),
+    'centernet_r18-dcnv2_8xb16-crop512-140e_coco': Reduction(
+        image_size=64,
+        channel_divisor=1,
+        deltas={
+            'backbone.base_channels': 16,
+            'neck.in_channels': 128,
+            'neck.num_deconv_filters': (32, 16, 16),
+            'bbox_head.in_channels': 16,
+            'bbox_head.feat_channels': 16,
         },
         boxes_leave_the_image=True,
     ),
@@ -153,12 +205,13 @@ REDUCTIONS: dict[str, Reduction] = {
             'train_cfg.neg_pos_ratio': _ALL_NEGATIVES,
         },
     ),
-    # Darknet has fixed widths.
     # The ten labels of the digits stand for ten nodes of the tree.
     'yolo9000_d19_8xb8-ms-160e_coco-tree': Reduction(
         image_size=64,
         channel_divisor=1,
         deltas={
+            'backbone.widen_factor': 0.125,
+            'bbox_head.in_channels': 128,
             'bbox_head.classes': [
                 'person',
                 'bicycle',
@@ -170,41 +223,68 @@ REDUCTIONS: dict[str, Reduction] = {
                 'apple',
                 'tv',
                 'book',
-            ]
+            ],
         },
     ),
-    'yolov1_8xb8-135e_voc0712': Reduction(
-        channel_divisor=1, deltas={'bbox_head.grid_size': 2, 'bbox_head.fc_channels': 256}
+    **{
+        name: Reduction(
+            channel_divisor=1,
+            deltas={
+                'backbone.widen_factor': 0.125,
+                'bbox_head.in_channels': 128,
+                'bbox_head.grid_size': 2,
+                width: 64,
+            },
+        )
+        for name, width in (
+            ('yolov1_8xb8-135e_voc0712', 'bbox_head.fc_channels'),
+            ('yolov1-local_8xb8-135e_voc0712', 'bbox_head.local_channels'),
+        )
+    },
+    **dict.fromkeys(
+        ['yolov2_d19_8xb8-ms-160e_coco', 'yolov2_d19_8xb8-ms-160e_voc0712'],
+        Reduction(image_size=64, channel_divisor=1, deltas=_NARROW_YOLOV2),
     ),
-    'yolov1-local_8xb8-135e_voc0712': Reduction(
-        channel_divisor=1, deltas={'bbox_head.grid_size': 2, 'bbox_head.local_channels': 64}
-    ),
-    'yolov2_d19_8xb8-ms-160e_coco': Reduction(image_size=64, channel_divisor=1),
-    'yolov2_d19_8xb8-ms-160e_voc0712': Reduction(image_size=64, channel_divisor=1),
+    # Darknet has fixed widths.
     'yolov3_d53_8xb8-320-273e_coco': Reduction(
         image_size=64, channel_divisor=1, boxes_leave_the_image=True
     ),
     # Every level gets a pair of an anchor and a box.
     'yolov4_csp53_8xb8-mosaic-273e_coco': Reduction(
-        image_size=64, channel_divisor=1, deltas={'bbox_head.iou_threshold': 0.001}
+        image_size=64,
+        channel_divisor=1,
+        deltas={
+            'backbone.widen_factor': 0.125,
+            'neck.in_channels': [32, 64, 128],
+            'bbox_head.in_channels': [64, 32, 16],
+            'bbox_head.out_channels': [128, 64, 32],
+            'bbox_head.iou_threshold': 0.001,
+        },
     ),
     # Hardly any overlap lets an anchor of every level train its box branch.
-    **dict.fromkeys(
-        [
-            'yolov3-spp_d53_8xb8-300e_coco',
-            'yolov3-spp-decoupled_d53_8xb8-300e_coco',
-            'yolov3-spp-decoupled_d53_8xb8-mosaic-300e_coco',
-        ],
-        Reduction(
+    **{
+        name: Reduction(
             image_size=64,
             channel_divisor=1,
             boxes_leave_the_image=True,
             deltas={
+                **narrow,
                 'train_cfg.assigner.pos_iou_thr': 0.02,
                 'train_cfg.assigner.neg_iou_thr': 0.02,
             },
-        ),
-    ),
+        )
+        for name, narrow in (
+            ('yolov3-spp_d53_8xb8-300e_coco', _NARROW_YOLOV3_SPP),
+            (
+                'yolov3-spp-decoupled_d53_8xb8-300e_coco',
+                {**_NARROW_DECOUPLED, 'bbox_head.in_channels': [32, 32, 32]},
+            ),
+            (
+                'yolov3-spp-decoupled_d53_8xb8-mosaic-300e_coco',
+                {**_NARROW_DECOUPLED, 'bbox_head.in_channels': [32, 32, 32]},
+            ),
+        )
+    },
     # Objects of every level.
     **dict.fromkeys(
         ['yolox-center_d53_8xb8-300e_coco', 'yolox-center3x3_d53_8xb8-300e_coco'],
@@ -212,12 +292,15 @@ REDUCTIONS: dict[str, Reduction] = {
             image_size=64,
             channel_divisor=1,
             boxes_leave_the_image=True,
-            deltas={'train_cfg.assigner.limits': (10, 15)},
+            deltas={**_NARROW_YOLOX, 'train_cfg.assigner.limits': (10, 15)},
         ),
     ),
-    **dict.fromkeys(
-        ['yolox_d53_8xb8-300e_coco', 'yolox-nms-free_d53_8xb8-300e_coco'],
-        Reduction(image_size=64, channel_divisor=1, boxes_leave_the_image=True),
+    # Boxes that are chosen on every level.
+    'yolox_d53_8xb8-300e_coco': Reduction(
+        channel_divisor=1, boxes_leave_the_image=True, deltas=_NARROW_YOLOX
+    ),
+    'yolox-nms-free_d53_8xb8-300e_coco': Reduction(
+        image_size=64, channel_divisor=1, boxes_leave_the_image=True, deltas=_NARROW_YOLOX
     ),
     # The assignment changes from step to step; small ones don't show.
     'yolox_s_8xb8-300e_coco': Reduction(boxes_leave_the_image=True, learning_rate=1e-3),

@@ -50,38 +50,40 @@ def stand_ins(skeleton: nn.Module) -> nn.Module:
         feature vector is a batch normalisation; darknet's reorg layer is one operation; regions are
         pooled without interpolation.
     """
+    reference = next(skeleton.parameters())
     for name, module in list(skeleton.named_modules()):
-        if is_deformable(module):
-            plain = nn.Conv2d(
-                module.in_channels,
-                module.out_channels,
-                module.kernel_size,
-                module.stride,
-                module.padding,
-                module.dilation,
-                module.groups,
-                bias=getattr(module, 'bias', None) is not None,
-            )
-        elif is_locally_connected(module):
-            plain = nn.Conv2d(
-                module.in_channels,
-                module.out_channels,
-                module.kernel_size,
-                padding=module.kernel_size // 2,
-            )
-        elif is_l2_norm(module):
-            plain = nn.BatchNorm2d(module.n_dims)
-        elif is_reorg(module):
-            plain = TracedReorg(module)
-        elif is_roi_extractor(module) and not any(True for _ in module.parameters()):
-            plain = _PooledRegions(module)
-        else:
-            continue
-        reference = next(skeleton.parameters())
-        owner, _, leaf = name.rpartition('.')
-        plain = plain.eval().to(reference.device, reference.dtype)
-        setattr(skeleton.get_submodule(owner), leaf, plain)
+        with reference.device:  # a model may be built on the meta device
+            plain = _stand_in(module)
+        if plain is not None:
+            owner, _, leaf = name.rpartition('.')
+            plain = plain.eval().to(reference.dtype)
+            setattr(skeleton.get_submodule(owner), leaf, plain)
     return skeleton
+
+
+def _stand_in(module: nn.Module) -> nn.Module | None:
+    """What stands for a module; None if it stands for itself."""
+    if is_deformable(module):
+        return nn.Conv2d(
+            module.in_channels,
+            module.out_channels,
+            module.kernel_size,
+            module.stride,
+            module.padding,
+            module.dilation,
+            module.groups,
+            bias=getattr(module, 'bias', None) is not None,
+        )
+    if is_locally_connected(module):
+        side = module.kernel_size
+        return nn.Conv2d(module.in_channels, module.out_channels, side, padding=side // 2)
+    if is_l2_norm(module):
+        return nn.BatchNorm2d(module.n_dims)
+    if is_reorg(module):
+        return TracedReorg(module)
+    if is_roi_extractor(module) and not any(True for _ in module.parameters()):
+        return _PooledRegions(module)
+    return None
 
 
 def is_roi_extractor(module: nn.Module) -> bool:
