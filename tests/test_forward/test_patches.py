@@ -30,6 +30,31 @@ def test_a_padding_that_was_changed_later_counts():
     torch.testing.assert_close(features, expected.flatten(2).transpose(0, 1))
 
 
+@pytest.mark.parametrize(('sides', 'grid'), [((6, 6), (3, 3)), ((7, 6), (4, 3)), ((5, 8), (3, 4))])
+@pytest.mark.parametrize('kernel', [3, 5])
+def test_a_padding_that_follows_the_size_counts(sides, grid, kernel):
+    bricks = pytest.importorskip('mmcv.cnn.bricks')
+    layer = bricks.Conv2dAdaptivePadding(2, 3, kernel, stride=2).double()
+    samples = torch.randn(4, 2, *sides, dtype=torch.float64)
+    patches = ConvolutionPatches(layer, samples)
+    assert patches.grid == grid
+    features = patches.features(patches.filters_of(layer.weight, layer.bias), torch.arange(4))
+    expected = layer(samples).relu()
+    torch.testing.assert_close(features, expected.flatten(2).transpose(0, 1))
+
+
+class Shrinking(nn.Conv2d):
+    """Gives a map of another size than a convolution does."""
+
+    def forward(self, images):
+        return super().forward(images)[..., 1:]
+
+
+def test_a_convolution_of_its_own_kind_is_refused():
+    with pytest.raises(ForwardLearningError, match='does not compute the plain convolution'):
+        ConvolutionPatches(Shrinking(2, 3, 3), torch.randn(4, 2, 6, 6))
+
+
 @pytest.mark.parametrize('name', LAYERS)
 def test_written_filters_are_read_back(name):
     layer, samples, _ = layer_and_samples(name)
