@@ -9,11 +9,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
@@ -29,12 +27,10 @@ from mmlayerwise.compression.outputs import every_output
 from mmlayerwise.engine.launch import build_runner
 from mmlayerwise.utils.errors import UserError
 from mmlayerwise.utils.meta_device import meta_device
-from mmlayerwise.zoo import load_zoo
 from tests.test_compression.architectures import shaken
 from tests.test_compression.test_apply import halving_plan
-from tests.test_tools.tools import ROOT
-from tests.zoo.configs import build, load_config, reduce, scope_of
-from tests.zoo.reductions import reduction_for
+from tests.zoo.configs import build
+from tests.zoo.small import Small as SmallModel
 
 
 @dataclass(frozen=True)
@@ -105,38 +101,13 @@ ROWS = {
     ),
     'SPGNet': Row('spgnet_2xr50_1xb4-40k_camvid-352x352', 'backbone.layer3.1', EVERY_MAP),
 }
-MODELS = {model.name: model for system in load_zoo() for model in system.models}
 
 
 @dataclass
-class Small:
-    """The small form of a row.
-
-    Attributes:
-        row: The row.
-        model: Config of the model.
-        scope: Where its types are looked up.
-        side: Height and width of the images.
-    """
+class Small(SmallModel):
+    """The small form of a row."""
 
     row: Row
-    model: dict[str, Any]
-    scope: str
-    side: int
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Of the images."""
-        return self.side, self.side
-
-    def build(self) -> nn.Module:
-        """Another one of the same structure."""
-        return build(copy.deepcopy(self.model), self.scope)
-
-    def images(self) -> torch.Tensor:
-        """Random images in double precision."""
-        generator = torch.Generator().manual_seed(1)
-        return torch.randn(1, 3, *self.size, generator=generator, dtype=torch.float64)
 
 
 @pytest.fixture(
@@ -147,12 +118,10 @@ class Small:
     ],
 )
 def small(request: pytest.FixtureRequest) -> Iterator[Small]:
-    config = load_config(MODELS[request.param.config])
-    reduction, scope = reduction_for(request.param.config, 'sem'), scope_of(config)
     MMLogger.get_current_instance().setLevel('ERROR')
-    with DefaultScope.overwrite_default_scope(scope):
-        model = reduce(config, 'sem', reduction)
-        yield Small(request.param, model, scope, reduction.image_size)
+    found = Small.of(request.param.config, 'sem', row=request.param)
+    with DefaultScope.overwrite_default_scope(found.scope):
+        yield found
 
 
 def test_half_of_the_channels_go_and_the_rest_computes_what_it_did(small: Small) -> None:
@@ -204,37 +173,10 @@ def test_it_is_cut_in_depth_or_the_reason_is_told(small: Small) -> None:
     assert all(torch.equal(one, other) for one, other in zip(again, scores, strict=True))
 
 
-def run_config(small: Small, work_dir: Path) -> Config:
-    """One training step and one validation on a few scenes of digits."""
-    cfg = Config.fromfile(ROOT / 'configs/_base_/datasets/digit_scenes_segmentation.py')
-    scenes = dict(num_scenes=6, image_size=small.size, digit_size=(12, 40))
-    for split in ('train', 'val'):
-        cfg[f'{split}_dataloader'].update(batch_size=2, num_workers=0, persistent_workers=False)
-        cfg[f'{split}_dataloader'].dataset.update(scenes)
-    cfg.test_dataloader = copy.deepcopy(cfg.val_dataloader)
-    cfg.update(
-        model=copy.deepcopy(small.model),
-        default_scope=small.scope,
-        train_cfg=dict(type='IterBasedTrainLoop', max_iters=1, val_interval=1),
-        val_cfg=dict(type='ValLoop'),
-        test_cfg=dict(type='TestLoop'),
-        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3)),
-        default_hooks=dict(checkpoint=None),
-        custom_hooks=[
-            dict(type='mmlayerwise.QLSInitHook', num_samples=24, epochs=1, max_positions=64),
-            dict(type='mmlayerwise.SeparationHook', max_samples=60),
-        ],
-        work_dir=str(work_dir),
-        launcher='none',
-        log_level='ERROR',
-    )
-    return cfg
-
-
 def test_hooks_learn_its_first_layer_and_measure_it_and_a_smaller_one_trains_on(
     small: Small, tmp_path: Path
 ) -> None:
-    cfg = run_config(small, tmp_path)
+    cfg = small.run_config('digit_scenes_segmentation.py', tmp_path, digit_size=(12, 40))
     runner = build_runner(copy.deepcopy(cfg), splits=('train', 'val'))
     runner.train()
     record = json.loads((tmp_path / 'qls.json').read_text())
