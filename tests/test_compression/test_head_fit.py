@@ -36,5 +36,6 @@ def test_a_part_that_would_make_the_model_larger_is_not_tried():
 
 def test_a_width_that_is_asked_for_is_taken_whatever_its_size():
     _, _, plan, found = fitted((64,))
-    assert plan.head['hidden'] == [64] and found.chosen.parameters == 4290
+    assert plan.head['hidden'] == [64]
+    assert found.chosen.parameters == 4290
     assert 'larger' not in plan.steps[-1].note
