@@ -1,4 +1,4 @@
-# What segmentors on networks trained on ImageNet have in common; backbone and head are told by each.
+# What segmentors on networks trained on ImageNet have in common; backbone and head are for each.
 model = dict(
     type='mmseg.EncoderDecoder',
     data_preprocessor=dict(
