@@ -25,24 +25,17 @@ from torch import Tensor, nn
 
 pytest.importorskip('mmdet')
 
-from mmlayerwise.compression import (
-    CompressionError,
-    CompressionPlan,
-    apply_plan,
-    fingerprint,
-    removal,
-)
+from mmlayerwise.compression import CompressionError, CompressionPlan, apply_plan, fingerprint
 from mmlayerwise.compression.exactness import largest_difference
 from mmlayerwise.compression.outputs import every_output
-from mmlayerwise.compression.settings import PlannerSettings
-from mmlayerwise.engine.compression import Compressed, CompressionOptions, compress
+from mmlayerwise.engine.compression import Compressed
 from mmlayerwise.engine.launch import build_runner
 from mmlayerwise.utils.meta_device import meta_device
 from tests.test_compression.architectures import shaken
 from tests.test_compression.test_apply import halving_plan
 from tests.test_tools import painted_scenes
-from tests.zoo.configs import build
 from tests.zoo.small import Small as SmallModel
+from tests.zoo.small import compress_run, load_compressed
 
 OUTPUTS = 'they are outputs of the model'
 EVERY_MAP = 'has layers for each map of the backbone'
@@ -306,19 +299,7 @@ def test_every_listed_layer_has_a_separation_index(small: Small, trained: Traine
 @pytest.fixture(scope='module')
 def compressed(trained: Trained) -> Compressed:
     """What the tool leaves of the run in the folder ``compressed`` beside it."""
-    folder = Path(trained.cfg.work_dir)
-    config, checkpoint = folder / 'config.py', folder / 'weights.pth'
-    cfg = copy.deepcopy(trained.cfg)
-    cfg.custom_hooks = []
-    config.write_text('\n'.join(f'{key} = {value!r}' for key, value in cfg.to_dict().items()))
-    torch.save({'state_dict': trained.runner.model.state_dict(), 'meta': {}}, checkpoint)
-    cfg = Config.fromfile(config)
-    settings = PlannerSettings(criterion='magnitude', budget=BUDGET)
-    options = CompressionOptions(max_samples=60, test=False)
-    with pytest.MonkeyPatch.context() as patch:
-        # A share that meets the budget is enough, it need not be the smallest.
-        patch.setattr(removal, '_HALVINGS', 1)
-        return compress(cfg, str(config), str(checkpoint), folder / 'compressed', settings, options)
+    return compress_run(trained.cfg, trained.runner.model, BUDGET)
 
 
 def test_a_budget_is_met_and_the_small_model_is_loaded_again(
@@ -329,10 +310,7 @@ def test_a_budget_is_met_and_the_small_model_is_loaded_again(
     assert savings.after.parameters < savings.before.parameters
     assert savings.after.parameters == sum(one.numel() for one in smaller.parameters())
 
-    folder = Path(trained.cfg.work_dir, 'compressed')
-    cfg = Config.fromfile(folder / 'config.py')
-    loaded = build(cfg.model, small.scope)
-    loaded.load_state_dict(torch.load(folder / 'weights.pth', weights_only=True)['state_dict'])
+    loaded = load_compressed(trained.cfg, small.scope)
     batch = next(iter(trained.runner.val_dataloader))
     found, expected = (
         [sample.pred_instances for sample in model.eval().test_step(copy.deepcopy(batch))]

@@ -1,6 +1,6 @@
 """What the layer-wise tools do to every system of the decoder family of segmentation.
 
-Each row is a small form of one system. What can't be done stands in ``uncut`` and, with its reason,
+Each row is a small form of one system. What can't be done stands in ``refused`` and, with its reason,
 in the system's entry of the zoo.
 """
 
@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 from torch import nn
 
 pytest.importorskip('mmseg')
@@ -29,8 +31,8 @@ from mmlayerwise.utils.errors import UserError
 from mmlayerwise.utils.meta_device import meta_device
 from tests.test_compression.architectures import shaken
 from tests.test_compression.test_apply import halving_plan
-from tests.zoo.configs import build
 from tests.zoo.small import Small as SmallModel
+from tests.zoo.small import compress_run, load_compressed
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Row:
     smallest: int | None = None
 
 
+BUDGET = 0.7
 EVERY_MAP = 'has layers for each of them'
 ROWS = {
     'FCN': Row(
@@ -173,36 +176,42 @@ def test_it_is_cut_in_depth_or_the_reason_is_told(small: Small) -> None:
     assert all(torch.equal(one, other) for one, other in zip(again, scores, strict=True))
 
 
-def test_hooks_learn_its_first_layer_and_measure_it_and_a_smaller_one_trains_on(
-    small: Small, tmp_path: Path
-) -> None:
-    cfg = small.run_config('digit_scenes_segmentation.py', tmp_path, digit_size=(12, 40))
+@pytest.fixture(scope='module')
+def trained(small: Small, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Runner]:
+    """One step behind quasi least squares, and the measure."""
+    folder = tmp_path_factory.mktemp('run')
+    cfg = small.run_config('digit_scenes_segmentation.py', folder, digit_size=(12, 40))
     runner = build_runner(copy.deepcopy(cfg), splits=('train', 'val'))
     runner.train()
-    record = json.loads((tmp_path / 'qls.json').read_text())
+    return cfg, runner
+
+
+def test_hooks_learn_its_first_layer_and_measure_it(trained: tuple[Config, Runner]) -> None:
+    cfg, runner = trained
+    record = json.loads(Path(cfg.work_dir, 'qls.json').read_text())
     convolutions = (n for n, m in runner.model.named_modules() if isinstance(m, nn.Conv2d))
     assert record['layer'] == next(convolutions)
     assert record['samples'] == 'pixel'
     assert all(0 <= epoch['separation_index'] <= 1 for epoch in record['history'])
-    (measured,) = json.loads((tmp_path / 'separation.json').read_text())['measurements']
+    (measured,) = json.loads(Path(cfg.work_dir, 'separation.json').read_text())['measurements']
     indices = [layer['index'] for layer in measured['layers']]
     assert len([index for index in indices if index is not None]) >= 3
 
-    plan = halving_plan(runner.model, small.size)
-    smaller = copy.deepcopy(runner.model)
-    apply_plan(smaller, plan, small.size)
-    entry = dict(
-        type='mmlayerwise.CompressedModel',
-        model=copy.deepcopy(small.model),
-        plan=plan.instructions(),
-        input_size=small.size,
-    )
-    rebuilt = build(entry, small.scope)
-    rebuilt.load_state_dict(smaller.state_dict())
+
+def test_a_budget_is_met_and_the_small_model_is_loaded_again_and_trains_on(
+    small: Small, trained: tuple[Config, Runner]
+) -> None:
+    cfg, runner = trained
+    result = compress_run(cfg, runner.model, BUDGET).result
+    savings, smaller = result.planned.plan.savings, result.model
+    assert savings.after.flops <= BUDGET * savings.before.flops
+    assert savings.after.parameters < savings.before.parameters
+    assert savings.after.parameters == sum(one.numel() for one in smaller.parameters())
+
     batch = next(iter(runner.val_dataloader))
     predicted, again = (
-        [sample.seg_logits.data for sample in model.eval().test_step(copy.deepcopy(batch))]
-        for model in (smaller, rebuilt)
+        [sample.seg_logits.data for sample in model.test_step(copy.deepcopy(batch))]
+        for model in (smaller.eval(), load_compressed(cfg, small.scope))
     )
     assert all(torch.equal(one, other) for one, other in zip(predicted, again, strict=True))
     # It is trained further, in all its branches.

@@ -1,14 +1,18 @@
-"""The small form of a config of the zoo, and a run of it on scenes of digits."""
+"""The small form of a config of the zoo, a run of it on scenes of digits, and its compression."""
 
 import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from torch import nn
 
+from mmlayerwise.compression import removal
+from mmlayerwise.compression.settings import PlannerSettings
+from mmlayerwise.engine.compression import Compressed, CompressionOptions, compress
 from mmlayerwise.zoo import load_zoo
 from tests.test_tools.tools import ROOT
 from tests.zoo.configs import build, load_config, reduce, scope_of
@@ -89,3 +93,46 @@ class Small:
             log_level='ERROR',
         )
         return cfg
+
+
+def compress_run(cfg: Config, model: nn.Module, budget: float) -> Compressed:
+    """Compress what a run has trained, as ``tools/compress.py --criterion magnitude`` does.
+
+    Args:
+        cfg: Config of the run. Its work directory gets ``config.py`` and ``weights.pth``, and the
+            smaller model in the folder ``compressed``.
+        model: The trained model.
+        budget: Share of the FLOPs that may stay.
+    """
+    folder = Path(cfg.work_dir)
+    config, checkpoint = folder / 'config.py', folder / 'weights.pth'
+    cfg = copy.deepcopy(cfg)
+    cfg.custom_hooks = []
+    config.write_text('\n'.join(f'{key} = {value!r}' for key, value in cfg.to_dict().items()))
+    torch.save({'state_dict': model.state_dict(), 'meta': {}}, checkpoint)
+    settings = PlannerSettings(criterion='magnitude', budget=budget)
+    options = CompressionOptions(max_samples=60, test=False)
+    with pytest.MonkeyPatch.context() as patch:
+        # A share that meets the budget is enough, it need not be the smallest.
+        patch.setattr(removal, '_HALVINGS', 1)
+        return compress(
+            Config.fromfile(config),
+            str(config),
+            str(checkpoint),
+            folder / 'compressed',
+            settings,
+            options,
+        )
+
+
+def load_compressed(cfg: Config, scope: str) -> nn.Module:
+    """Build the smaller model of :func:`compress_run` from its files.
+
+    Args:
+        cfg: Config of the run.
+        scope: Where its types are looked up.
+    """
+    folder = Path(cfg.work_dir, 'compressed')
+    model = build(Config.fromfile(folder / 'config.py').model, scope)
+    model.load_state_dict(torch.load(folder / 'weights.pth', weights_only=True)['state_dict'])
+    return model.eval()
