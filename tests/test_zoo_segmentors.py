@@ -1,7 +1,7 @@
 """What the layer-wise tools do to every system of the decoder family of segmentation.
 
-Each row is a small form of one system. What can't be done stands in ``refused`` and, with its reason,
-in the system's entry of the zoo.
+Each row is a small form of one system. What can't be done stands in ``refused`` and, with its
+reason, in the system's entry of the zoo.
 """
 
 import copy
