@@ -33,10 +33,15 @@ def cost_of(skeleton: nn.Module, images: Tensor) -> Cost:
     """Count the cost of a copy that can run; see :func:`measure_cost`."""
     state = skeleton.state_dict().values()
     return Cost(
-        parameters=sum(parameter.numel() for parameter in skeleton.parameters()),
+        parameters=count_parameters(skeleton),
         flops=count_multiply_adds(skeleton, lambda: every_output(skeleton, images)) / len(images),
         bytes=sum(tensor.numel() * tensor.element_size() for tensor in state),
     )
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Count the values of all parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def count_multiply_adds(model: nn.Module, run: Callable[[], Any]) -> int:

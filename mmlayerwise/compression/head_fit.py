@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmlayerwise.compression.apply import apply_plan
 from mmlayerwise.compression.errors import CompressionError
+from mmlayerwise.compression.flops import count_parameters
 from mmlayerwise.compression.head_search import HeadCandidate, HeadSearch
 from mmlayerwise.compression.outputs import Example
 from mmlayerwise.compression.plan import CompressionPlan, Step
@@ -85,7 +86,7 @@ def fit_head(
     small = _compressed(model, plan, example)
     vectors, labels = _vectors_before(small, batches, forward, search.seed)
     num_classes = _linear_layers(small)[-1].out_features
-    room = _count(model) - _count(small) + _count(small.head)
+    room = count_parameters(model) - count_parameters(small) + count_parameters(small.head)
     candidates = search.run(vectors, labels, num_classes, max_parameters=room)
     chosen = search.choose(candidates)
     held_out = max(2, round(search.held_out * len(vectors)))
@@ -124,10 +125,6 @@ def _note(
         f'hidden width {chosen.hidden}; the best of all has {best.hidden}; held-out accuracy '
         f'{chosen.accuracy:.3f}{larger}'
     )
-
-
-def _count(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _compressed(

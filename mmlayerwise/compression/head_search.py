@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmlayerwise.compression.errors import CompressionError
+from mmlayerwise.compression.flops import count_parameters
 from mmlayerwise.separation.neighbors import nearest_neighbors
 
 WIDTHS = (0, 64, 128, 256, 512)
@@ -165,7 +166,7 @@ class HeadSearch:
             hidden=0 if part.hidden is None else part.hidden.out_features,
             accuracy=float(accuracy),
             center=held_out_center_index(hidden, labels, used, held),
-            parameters=_count(part),
+            parameters=count_parameters(part),
             state={name: value.detach().cpu() for name, value in part.state_dict().items()},
         )
 
@@ -173,11 +174,7 @@ class HeadSearch:
 def _size(in_features: int, hidden: int, num_classes: int) -> int:
     with torch.device('meta'):
         part = FullyConnected(in_features, hidden, num_classes, dropout=0.0)
-    return _count(part)
-
-
-def _count(part: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in part.parameters())
+    return count_parameters(part)
 
 
 def held_out_center_index(vectors: Tensor, labels: Tensor, used: Tensor, held: Tensor) -> float:
